@@ -1,0 +1,35 @@
+"""emodrift: from training checkpoints to emotion-vector drift, indicators, figures and a report.
+
+The study is config/config.yaml, or the file given with --configfile.
+"""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from emodrift.errors import EmodriftError
+from emodrift.store.digest import digest_value
+from emodrift.store.entry import MANIFEST
+from emodrift.study.config import parse_study
+from emodrift.study.plan import plan_study
+from emodrift.show.publication import forget_incomplete
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/plan.smk"
+include: "workflow/rules/organism.smk"
+include: "workflow/rules/contrasts.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/vectors.smk"
+include: "workflow/rules/drift.smk"
+include: "workflow/rules/warning.smk"
+include: "workflow/rules/show.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        published,

@@ -1,0 +1,157 @@
+"""Fixtures: tiny models, a copy of the project to run, and the shared test data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from emodrift.organisms.tokenizer import build_tokenizer
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of the shared test data, or a skip."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"shared test data is not at {folder}")
+    return folder
+
+
+def make_llama(seed, hidden=32, layers=3):
+    """A Llama with random weights and the grammar's vocabulary."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=160,
+        initializer_range=0.3,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return LlamaForCausalLM(config), tokenizer
+
+
+def save_checkpoint(folder, seed, step, **shape):
+    """An ordinary Trainer checkpoint directory with random weights."""
+    model, tokenizer = make_llama(seed, **shape)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    state = {"global_step": step, "num_input_tokens_seen": 100 * step}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    return folder
+
+
+@dataclass
+class Project:
+    """A copy of the project in a folder of its own, with a study over tiny checkpoints."""
+
+    folder: Path
+
+    @property
+    def study(self):
+        return yaml.safe_load(self.config.read_text())
+
+    @property
+    def config(self):
+        return self.folder / "config" / "study.yaml"
+
+    def edit_study(self, change):
+        study = self.study
+        change(study)
+        self.config.write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def run(self, *arguments, check=True):
+        """Run Snakemake on the study."""
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow")}
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--configfile", "config/study.yaml", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"snakemake failed:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def list_jobs(self):
+        """Stage -> number of jobs that would run now."""
+        output = self.run("--dry-run", "--quiet", "host").stdout
+        lines = (
+            output[output.find("Job stats:") :].splitlines()[3:] if "Job stats" in output else []
+        )
+        jobs = {}
+        for line in lines:
+            words = line.split()
+            if len(words) != 2 or words[0] == "total":
+                break
+            jobs[words[0]] = int(words[1])
+        jobs.pop("all", None)
+        return jobs
+
+
+STUDY = {
+    "name": "tiny",
+    "runs": {"sft": {"checkpoints": "runs/sft/checkpoint-*", "stage": "sft"}},
+    "reference": {"run": "sft", "step": 0},
+    "contrasts": {
+        "emotions": ["happy", "afraid", "worried", "eager"],
+        "bundles": {"caution": ["afraid", "worried"], "eagerness": ["eager", "happy"]},
+        "stories": {"generator": "grammar", "seed": 1, "amount": 12},
+        "neutral": {"generator": "grammar", "seed": 2, "amount": 12},
+        "controls": {"generator": "grammar", "seed": 3, "amount": 12},
+        "prompts": {"generator": "grammar", "seed": 4, "amount": 8},
+        "replies": "grammar",
+    },
+    "activations": {"pooling": "reply"},
+    "vectors": {"layer": 2},
+    "behaviours": {
+        "phrasing_score": "sum",
+        "metrics": {
+            "refusal": {"suite": "harmful", "toward": "refuse"},
+            "over_refusal": {"suite": "benign", "toward": "refuse", "desired": "less"},
+            "boundary_pushing": {"suite": "harmful", "toward": "comply", "desired": "less"},
+            "overconfidence": {"suite": "unanswerable", "toward": "comply", "desired": "less"},
+        },
+    },
+    "steering": {"random_directions": 4, "prompts_per_cell": 2},
+    "statistics": {"draws": 100},
+}
+
+
+def copy_project(folder):
+    """Copy what a study needs of the project."""
+    for name in ("Snakefile", "workflow", "profiles"):
+        source = ROOT / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    (folder / "config").mkdir()
+    project = Project(folder)
+    project.config.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    return project

@@ -1,0 +1,142 @@
+"""Checkpoints are found, ordered and identified by content; what cannot work is said at once."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from emodrift.errors import EmodriftError
+from emodrift.store.digest import FileDigests
+from emodrift.study.checkpoints import check_shapes, find_reference, list_checkpoints
+from emodrift.study.config import Run
+from tests.conftest import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for step in (100, 20, 3):
+        save_checkpoint(folder / f"checkpoint-{step}", seed=step, step=step)
+    return folder
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "runs")
+
+
+def discover(checkpoints, tmp_path, **options):
+    run = Run.model_validate({"checkpoints": checkpoints})
+    return list_checkpoints("sft", run, FileDigests(tmp_path / "memo.json"), **options)
+
+
+def test_a_glob_is_ordered_by_step_not_by_name(runs, tmp_path):
+    found = discover(f"{runs}/checkpoint-*", tmp_path)
+    assert [c.step for c in found] == [3, 20, 100]
+    assert [c.tokens for c in found] == [300, 2000, 10000]
+    assert {(c.hidden, c.layers) for c in found} == {(32, 3)}
+
+
+def test_identity_is_content_and_not_name_step_or_optimizer_state(runs, tmp_path):
+    before = {c.step: c.digest for c in discover(f"{runs}/*", tmp_path)}
+    (runs / "checkpoint-3").rename(runs / "first")
+    (runs / "first" / "optimizer.pt").write_bytes(b"state")
+    (runs / "first" / "training_args.bin").write_bytes(b"arguments")
+    after = {c.step: c.digest for c in discover(f"{runs}/*", tmp_path)}
+    assert after == before
+    assert len(set(before.values())) == 3
+
+
+def test_the_tokenizer_is_part_of_the_identity(runs, tmp_path):
+    before = discover(f"{runs}/checkpoint-3", tmp_path)[0].digest
+    with (runs / "checkpoint-3/tokenizer_config.json").open("a") as file:
+        file.write(" ")
+    assert discover(f"{runs}/checkpoint-3", tmp_path)[0].digest != before
+
+
+def test_an_adapter_is_identified_with_its_base(runs, tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": str(runs / "checkpoint-3")})
+    )
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    on_three = discover({"path": str(adapter), "step": 5}, tmp_path)[0]
+    on_twenty = discover(
+        {"path": str(adapter), "step": 5, "base": str(runs / "checkpoint-20")}, tmp_path
+    )[0]
+    assert on_three.location["base"] == str(runs / "checkpoint-3")
+    assert on_three.hidden == 32
+    assert on_three.digest != on_twenty.digest
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda runs: shutil.rmtree(runs), "no directory matches"),
+        (
+            lambda runs: (runs / "checkpoint-3/model.safetensors").rename(
+                runs / "checkpoint-3/pytorch_model.bin"
+            ),
+            "holds no *.safetensors file (found pytorch_model.bin)",
+        ),
+        (lambda runs: (runs / "checkpoint-3/config.json").unlink(), "is no checkpoint"),
+        (
+            lambda runs: (runs / "checkpoint-3/config.json").write_text("{"),
+            "config.json is not valid JSON",
+        ),
+        (
+            lambda runs: shutil.copytree(runs / "checkpoint-3", runs / "checkpoint-again"),
+            "step 3 comes twice",
+        ),
+        (
+            lambda runs: (
+                (runs / "checkpoint-3/trainer_state.json").unlink(),
+                (runs / "checkpoint-3").rename(runs / "checkpoint-first"),
+            ),
+            "cannot tell the step",
+        ),
+    ],
+)
+def test_what_cannot_be_read_fails_with_one_line_that_names_the_run(
+    runs, tmp_path, break_it, message
+):
+    break_it(runs)
+    with pytest.raises(EmodriftError, match=re.escape(message)) as error:
+        discover(f"{runs}/checkpoint-*", tmp_path)
+    assert str(error.value).startswith("runs.sft.checkpoints: ")
+
+
+def test_models_of_different_width_are_refused(runs, tmp_path):
+    save_checkpoint(runs / "checkpoint-200", seed=1, step=200, hidden=64)
+    with pytest.raises(EmodriftError, match=r"runs mix models: .*32 .*64"):
+        check_shapes(discover(f"{runs}/checkpoint-*", tmp_path))
+
+
+def test_a_reference_that_the_run_lacks_is_named_with_the_steps_there_are(runs, tmp_path):
+    found = discover(f"{runs}/checkpoint-*", tmp_path)
+    assert find_reference(found, "sft", 20).step == 20
+    with pytest.raises(EmodriftError, match=r"reference\.step 21 .* 3, 20, 100"):
+        find_reference(found, "sft", 21)
+
+
+def test_a_hub_revision_is_read_from_the_local_cache_without_network(runs, tmp_path, monkeypatch):
+    commits = {"step3": "a" * 40, "step20": "b" * 40}
+    cache = tmp_path / "hub"
+    repo = cache / "models--someone--model"
+    for revision, commit in commits.items():
+        shutil.copytree(runs / f"checkpoint-{revision[4:]}", repo / "snapshots" / commit)
+        (repo / "refs").mkdir(exist_ok=True)
+        (repo / "refs" / revision).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = {"repo": "someone/model", "revision": "step{step}", "steps": [3, 20]}
+    memory = tmp_path / "revisions.json"
+    found = discover(source, tmp_path, revisions=memory)
+    assert [c.location["commit"] for c in found] == list(commits.values())
+    assert [(c.step, c.hidden) for c in found] == [(3, 32), (20, 32)]
+    shutil.rmtree(cache)
+    assert discover(source, tmp_path, revisions=memory) == found
+    with pytest.raises(EmodriftError, match="not in the local cache"):
+        discover({"repo": "someone/other"}, tmp_path, revisions=memory)

@@ -1,0 +1,109 @@
+"""Configs are checked before anything runs, and errors name key and fix."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from emodrift.errors import EmodriftError
+from emodrift.study.config import parse_study, read_study
+from emodrift.study.reference import README, SCHEMA, render_reference, render_schema
+from tests.conftest import ROOT, STUDY
+
+EXAMPLES = sorted((ROOT / "config").glob("**/*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid(path):
+    study = read_study(path)
+    assert study.reference.run in study.runs
+    assert study.indicators.caution in study.contrasts.bundles
+
+
+def test_the_examples_cover_hub_series_trainer_and_adapters():
+    names = {path.stem for path in EXAMPLES}
+    assert {"pythia", "olmo3-posttraining", "smollm3", "trainer-run", "lora-run", "smoke"} <= names
+
+
+def test_a_config_without_data_of_its_own_uses_what_is_shipped():
+    study = parse_study(
+        {"name": "mine", "runs": {"a": {"checkpoints": "x"}}, "reference": {"run": "a", "step": 0}}
+    )
+    assert len(study.contrasts.emotions) == 24
+    assert study.behaviours.metrics["refusal"].suite == "harmful"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(colour="red"), "colour: unknown key"),
+        (lambda s: s["steering"].update(strenghts=[1]), "steering.strenghts: unknown key"),
+        (lambda s: s.pop("reference"), "reference: missing"),
+        (lambda s: s["reference"].update(run="dpo"), "reference.run 'dpo' is not among runs: sft"),
+        (
+            lambda s: s["contrasts"]["bundles"].update(caution=["afriad"]),
+            "unknown emotion 'afriad'",
+        ),
+        (lambda s: s["contrasts"]["bundles"].pop("caution"), "contrasts.bundles lacks"),
+        (lambda s: s["behaviours"]["metrics"].pop("refusal"), "behaviours.metrics lacks"),
+        (lambda s: s["runs"].update(sft={"checkpoints": []}), "runs.sft.checkpoints"),
+        (
+            lambda s: s["runs"]["sft"].update(checkpoints={"path": "a", "repo": "b"}),
+            "give exactly one of path, repo, organism",
+        ),
+        (
+            lambda s: s["runs"]["sft"].update(checkpoints={"repo": "b", "revision": "step{step}"}),
+            "list the steps under `steps`",
+        ),
+        (
+            lambda s: s["runs"]["sft"].update(checkpoints={"organism": "healthy"}),
+            "there is no organism section",
+        ),
+        (lambda s: s["steering"].update(strengths=[0.5, 1]), "a negative and a positive value"),
+        (lambda s: s["contrasts"].update(stories={"seed": 1}), "exactly one of generator and file"),
+    ],
+)
+def test_a_bad_config_fails_with_one_line_that_names_the_key(change, message):
+    values = copy.deepcopy(STUDY)
+    change(values)
+    with pytest.raises(EmodriftError, match=re.escape(message)) as error:
+        parse_study(values, "config/study.yaml")
+    assert str(error.value).startswith("config/study.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_or_broken_config_file_is_named(tmp_path):
+    with pytest.raises(EmodriftError, match="does not exist"):
+        read_study(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(EmodriftError, match=r"bad\.yaml is not valid YAML"):
+        read_study(tmp_path / "bad.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(EmodriftError, match=r"empty\.yaml is empty"):
+        read_study(tmp_path / "empty.yaml")
+
+
+def test_the_config_reference_and_schema_are_up_to_date():
+    assert README.read_text() == render_reference(), "run `make docs`"
+    assert SCHEMA.read_text() == render_schema(), "run `make docs`"
+
+
+def test_the_conda_environment_pins_what_the_lock_pins():
+    lock = dict(
+        line.split("==")
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line
+    )
+    lock = {re.sub("[-_.]+", "-", name).lower(): version for name, version in lock.items()}
+    conda_names = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+    conda_names["snakemake-minimal"] = "snakemake"
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pins = [p.split("=") for p in environment["dependencies"] if isinstance(p, str) and "=" in p]
+    for name, version in pins:
+        package = conda_names.get(name, name).replace("_", "-")
+        if package != "python":
+            assert lock[package] == version, name
+    assert {"torch", "snakemake", "transformers", "zarr"} <= {
+        conda_names.get(n, n) for n, _ in pins
+    }

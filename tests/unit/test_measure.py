@@ -1,0 +1,269 @@
+"""Reading and steering are exact, whatever the batching, padding and architecture."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    MistralConfig,
+    Olmo2Config,
+    Qwen2Config,
+)
+
+from emodrift.contrasts.grammar import REPLY_CLASSES, sample_prompts, sample_stories
+from emodrift.errors import EmodriftError
+from emodrift.measure.activations import encode_records, extract_part, pool_mean
+from emodrift.measure.arrays import compress_activations
+from emodrift.measure.responses import (
+    choose_spread,
+    grow_tree,
+    score_prompts,
+    score_steered,
+)
+from emodrift.models.loading import LanguageModel, find_blocks, load_model, verify_blocks
+from emodrift.models.prompts import encode_prompts, encode_replies
+from emodrift.models.residual import steer_residual
+from emodrift.organisms.tokenizer import build_tokenizer
+from tests.conftest import make_llama, save_checkpoint
+
+LOADING = {"device": "cpu", "allow_pickle": False, "batch_tokens": 512}
+READINGS = {
+    "reply": {"pooling": "reply", "from_token": 0},
+    "mean": {"pooling": "mean", "from_token": 8},
+    "last": {"pooling": "last", "from_token": 0},
+}
+SHAPE = dict(vocab_size=400, hidden_size=32, num_hidden_layers=3, num_attention_heads=4)
+WIDE = dict(intermediate_size=64, num_key_value_heads=2, max_position_embeddings=160)
+CONFIGS = {
+    "llama": None,
+    "gpt2": GPT2Config(vocab_size=400, n_embd=32, n_layer=3, n_head=4, n_positions=160),
+    "gpt_neox": GPTNeoXConfig(**SHAPE, intermediate_size=64, max_position_embeddings=160),
+    "qwen2": Qwen2Config(**SHAPE, **WIDE),
+    "mistral": MistralConfig(**SHAPE, **WIDE),
+    "olmo2": Olmo2Config(**SHAPE, **WIDE),
+}
+
+
+def wrap(network, tokenizer):
+    network = network.eval().requires_grad_(False)
+    return verify_blocks(LanguageModel(network, tokenizer, find_blocks(network, "x")), "x")
+
+
+def build(kind):
+    if kind == "llama":
+        return wrap(*make_llama(0))
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    config = CONFIGS[kind]
+    config.vocab_size = len(tokenizer)
+    config.initializer_range = 0.3
+    return wrap(AutoModelForCausalLM.from_config(config), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build("llama")
+
+
+@pytest.fixture(scope="module")
+def stories():
+    return sample_stories(0, 12)[::3]
+
+
+def read_one_by_one(model, stories, reading):
+    """Unbatched float64 reference by ``output_hidden_states``."""
+    network = model.network.double()
+    try:
+        rows = []
+        for ids in encode_records(model, stories, reading):
+            states = network(torch.tensor([ids]), output_hidden_states=True).hidden_states
+            layers = torch.stack([s[0] for s in states])
+            if reading["pooling"] == "mean":
+                weights = torch.from_numpy(pool_mean(len(ids), reading["from_token"])).double()
+                rows.append(torch.einsum("t,ltx->lx", weights, layers).numpy())
+            else:
+                rows.append(layers[:, -1].numpy())
+        return np.stack(rows)
+    finally:
+        model.network.float()
+
+
+def contrast(values, stories):
+    labels = np.array([s["label"] for s in stories])
+    means = np.stack([values[labels == name].mean(0) for name in sorted(set(labels))])
+    return means - means.mean(0)
+
+
+@pytest.mark.parametrize("pooling", READINGS)
+@pytest.mark.parametrize("batch_tokens", [1, 200, 10_000])
+def test_contrasts_equal_an_unbatched_double_reference(model, stories, pooling, batch_tokens):
+    reading = READINGS[pooling]
+    expected = contrast(read_one_by_one(model, stories, reading), stories)
+    found = extract_part(model, stories, reading, batch_tokens, "x").values
+    found = contrast(found, stories)
+    for layer in range(1, 3):
+        a, b = expected[:, layer], found[:, layer]
+        cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+        assert cosine.min() >= 0.9999
+
+
+def test_the_order_of_texts_does_not_matter(model, stories):
+    forward = extract_part(model, stories, READINGS["mean"], 300, "x").values
+    backward = extract_part(model, stories[::-1], READINGS["mean"], 300, "x").values[::-1]
+    np.testing.assert_allclose(forward, backward, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_architectures_are_read_and_scored_like_plain_transformers(kind, stories):
+    model = build(kind)
+    reading = READINGS["reply"]
+    expected = read_one_by_one(model, stories[:6], reading)
+    found = extract_part(model, stories[:6], reading, 300, "x").values
+    np.testing.assert_allclose(found[:, :3], expected[:, :3], rtol=1e-3, atol=1e-4)
+
+    prompts, classes = encode(model)
+    tree = grow_tree(classes)
+    scores = score_prompts(model, prompts, tree, "mean", 2_000, "x")
+    np.testing.assert_allclose(scores, score_plainly(model, prompts, classes), atol=2e-4)
+
+    direction = torch.nn.functional.normalize(torch.randn(1, 32), dim=1)
+    steered, norm = score_steered(
+        model, prompts, tree, direction, 2, [0.5], "all", "mean", 2_000, "x"
+    )
+    with steer_residual(model, 2, 0.5 * norm * direction[0]):
+        expected = score_plainly(model, prompts, classes)
+    np.testing.assert_allclose(steered[0, 0], expected, atol=5e-4)
+
+
+def encode(model):
+    prompts = [p["prompt"] for p in sample_prompts(0, 2)[:6]]
+    encoded = encode_prompts(model, prompts, "plain", "user : {prompt} assistant :")
+    return encoded, encode_replies(model, {k: list(v) for k, v in REPLY_CLASSES.items()}, "plain")
+
+
+@torch.inference_mode()
+def score_plainly(model, prompts, classes):
+    """One forward pass for each prompt and phrasing, no packing."""
+    table = []
+    for prompt in prompts:
+        row = []
+        for phrasings in classes.values():
+            scores = []
+            for reply in phrasings:
+                logits = model.network(torch.tensor([prompt + reply])).logits[0]
+                logp = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+                scores.append(logp[torch.arange(len(reply)), reply].mean())
+            row.append(torch.stack(scores).logsumexp(0) - np.log(len(scores)))
+        table.append(row)
+    return np.array(table, dtype=np.float32)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 3])
+@pytest.mark.parametrize("positions", ["reply", "all"])
+def test_steering_equals_adding_the_vector_by_hand(model, layer, positions):
+    prompts, classes = encode(model)
+    tree = grow_tree(classes)
+    directions = torch.nn.functional.normalize(torch.randn(2, 32), dim=1)
+    strengths = [-0.5, 0.5]
+    scores, norm = score_steered(
+        model, prompts, tree, directions, layer, strengths, positions, "sum", 900, "x"
+    )
+    one = prompts[3]
+    for d in range(2):
+        for s, strength in enumerate(strengths):
+            row = []
+            for phrasings in classes.values():
+                values = []
+                for reply in phrasings:
+                    ids = torch.tensor([one + reply])
+                    where = torch.zeros(1, ids.shape[1], 1)
+                    where[:, len(one) - 1 if positions == "reply" else 0 :] = 1
+                    with (
+                        torch.inference_mode(),
+                        steer_residual(model, layer, where * strength * norm * directions[d]),
+                    ):
+                        logp = model.network(ids).logits[0].log_softmax(-1)[len(one) - 1 : -1]
+                    values.append(logp[torch.arange(len(reply)), reply].sum())
+                row.append(torch.stack(values).logsumexp(0) - np.log(len(values)))
+            np.testing.assert_allclose(scores[d, s, 3], np.array(row), atol=5e-4)
+
+
+def test_no_vector_stays_behind_after_steering_even_after_an_error(model):
+    ids = torch.tensor([[1, 5, 6, 7]])
+    with torch.inference_mode():
+        before = model.network(ids).logits
+        with pytest.raises(RuntimeError), steer_residual(model, 2, torch.ones(32)):
+            raise RuntimeError
+        prompts, classes = encode(model)
+        score_steered(
+            model, prompts, grow_tree(classes), torch.eye(32)[:2], 2, [1.0], "all", "sum", 500, "x"
+        )
+        after = model.network(ids).logits
+    assert torch.equal(before, after)
+    assert not any("forward" in vars(block) for block in model.blocks)
+
+
+def test_the_mean_starts_at_a_third_of_a_short_text():
+    np.testing.assert_allclose(pool_mean(9, 50), [0] * 3 + [1 / 6] * 6)
+    np.testing.assert_allclose(pool_mean(200, 50)[[49, 50]], [0, 1 / 150], rtol=1e-6)
+
+
+def test_half_precision_is_used_unless_it_would_overflow(model, stories):
+    array = extract_part(model, stories[:4], READINGS["last"], 300, "x")
+    assert compress_activations(array).dtype == np.float16
+    assert compress_activations(array * 1e6).dtype == np.float32
+
+
+def test_a_spread_of_prompts_takes_families_in_turn():
+    prompts = sample_prompts(0, 12)
+    chosen = [prompts[i] for i in choose_spread(prompts, 4)]
+    cells = {(p["suite"], p["split"]) for p in prompts}
+    assert len(chosen) == 4 * len(cells)
+    for cell in cells:
+        families = [p["family"] for p in chosen if (p["suite"], p["split"]) == cell]
+        of_cell = {p["family"] for p in prompts if (p["suite"], p["split"]) == cell}
+        assert len(set(families)) == min(4, len(of_cell))
+
+
+def test_a_story_without_reply_cue_cannot_be_pooled_at_the_reply_point(model, stories):
+    bare = [{k: v for k, v in s.items() if k != "reply_cue"} for s in stories]
+    with pytest.raises(EmodriftError, match="has no reply_cue"):
+        extract_part(model, bare, READINGS["reply"], 300, "x")
+
+
+def test_an_activation_that_is_not_finite_names_checkpoint_layer_and_prompt(stories):
+    broken = build("llama")
+    broken.blocks[1].mlp.down_proj.weight[0, 0] = float("inf")
+    with pytest.raises(EmodriftError, match=r"sft step 3.*layer 2 at prompt 'emotion-"):
+        extract_part(broken, stories[:2], READINGS["last"], 300, "sft step 3")
+
+
+def test_broken_weights_are_refused_at_loading(tmp_path):
+    folder = save_checkpoint(tmp_path / "checkpoint-1", seed=0, step=1)
+    network, _ = make_llama(0)
+    with torch.no_grad():
+        network.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
+    network.save_pretrained(folder)
+    with pytest.raises(EmodriftError, match="holds NaN or infinity"):
+        load_model({"path": str(folder)}, LOADING, "float32", "sft step 1")
+
+
+def test_an_adapter_is_merged_into_its_base(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    base = save_checkpoint(tmp_path / "base", seed=0, step=0)
+    torch.manual_seed(1)
+    network = AutoModelForCausalLM.from_pretrained(base)
+    adapted = get_peft_model(
+        network, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = torch.tensor([[1, 5, 6, 7]])
+    expected = adapted.eval()(ids).logits
+    location = {"path": str(tmp_path / "adapter"), "base": str(base)}
+    loaded = load_model(location, LOADING, "float32", "lora step 1")
+    torch.testing.assert_close(loaded.network(ids).logits, expected, atol=1e-4, rtol=1e-4)
+    assert AutoConfig.from_pretrained(base).hidden_size == loaded.hidden

@@ -1,0 +1,128 @@
+"""Keys change with content alone, and an entry is there wholly or not at all."""
+
+import json
+
+import pytest
+
+from emodrift.errors import EmodriftError
+from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.entry import entry_exists, find_damage, read_manifest, write_entry
+
+STAGE = '''"""Doc."""
+from emodrift.helper import add
+
+def run(x):
+    return add(x)
+'''
+ADAPTER = """
+from emodrift.stage import run
+from emodrift.store.job import PLACE
+run(1)
+"""
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A stand-in library: an adapter, a stage that imports a helper, and the store."""
+    root = tmp_path / "workflow"
+    for name, text in {
+        "emodrift/__init__.py": "",
+        "emodrift/stage.py": STAGE,
+        "emodrift/helper.py": "def add(x):\n    return x + 1\n",
+        "emodrift/other.py": "VALUE = 1\n",
+        "emodrift/store/job.py": "PLACE = 1\n",
+        "scripts/stage.py": ADAPTER,
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    monkeypatch.setattr("emodrift.store.digest.LIBRARY", root)
+    return root
+
+
+def digest_afresh(library, *modules):
+    from emodrift.store import digest
+
+    digest.digest_code.cache_clear()
+    digest._read_module.cache_clear()
+    return digest_code(library / "scripts/stage.py", *modules)
+
+
+def change(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_comments_docstrings_and_layout_do_not_change_the_code_digest(library):
+    before = digest_afresh(library)
+    change(library / "emodrift/stage.py", '"""Doc."""', '"""Other words."""\n# a remark')
+    change(library / "emodrift/helper.py", "x + 1", "(x   +   1)")
+    assert digest_afresh(library) == before
+
+
+def test_a_change_two_imports_away_changes_the_code_digest(library):
+    before = digest_afresh(library)
+    change(library / "emodrift/helper.py", "x + 1", "x + 2")
+    assert digest_afresh(library) != before
+
+
+def test_modules_out_of_reach_and_the_store_do_not_change_the_code_digest(library):
+    before = digest_afresh(library)
+    change(library / "emodrift/other.py", "1", "2")
+    change(library / "emodrift/store/job.py", "1", "2")
+    assert digest_afresh(library) == before
+
+
+def test_a_module_that_the_adapter_loads_by_name_counts(library):
+    before = digest_afresh(library, "emodrift.other")
+    change(library / "emodrift/other.py", "1", "2")
+    assert digest_afresh(library, "emodrift.other") != before
+
+
+def test_swapped_values_give_other_keys_and_order_of_names_does_not():
+    assert make_key(params={"a": 1, "b": 2}) != make_key(params={"a": 2, "b": 1})
+    assert make_key(params={"a": 1, "b": 2}) == make_key(params={"b": 2, "a": 1})
+    assert make_key(values=[1, 2]) != make_key(values=[2, 1])
+
+
+def test_file_digests_are_remembered_and_see_changed_bytes(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"one")
+    digests = FileDigests(tmp_path / "memo.json")
+    first = digests.digest(file)
+    digests.save()
+    again = FileDigests(tmp_path / "memo.json")
+    assert again.digest(file) == first and not again.changed
+    file.write_bytes(b"two")
+    assert again.digest(file) != first
+
+
+def test_an_entry_appears_with_its_manifest_when_the_block_ends(tmp_path):
+    path = tmp_path / "store/stage/abc"
+    with write_entry(path, {"stage": "stage", "key": "abc", "params": {"x": 1}}) as out:
+        (out / "data.txt").write_text("content")
+        assert not path.exists()
+    assert entry_exists(path)
+    assert read_manifest(path)["params"] == {"x": 1}
+    assert find_damage(path) == []
+    (path / "data.txt").write_text("other")
+    assert find_damage(path) == ["data.txt"]
+
+
+def test_a_block_that_fails_leaves_no_entry_and_no_scratch(tmp_path):
+    path = tmp_path / "store/stage/abc"
+    with pytest.raises(RuntimeError), write_entry(path, {"stage": "stage"}) as out:
+        (out / "half.txt").write_text("half")
+        raise RuntimeError
+    assert list((tmp_path / "store/stage").iterdir()) == []
+
+
+def test_an_empty_folder_in_the_place_of_an_entry_is_replaced(tmp_path):
+    path = tmp_path / "store/stage/abc"
+    path.mkdir(parents=True)
+    with write_entry(path, {"stage": "stage"}) as out:
+        (out / "data.txt").write_text("content")
+    assert json.loads((path / "manifest.json").read_text())["files"].keys() == {"data.txt"}
+
+
+def test_reading_an_unfinished_entry_says_so(tmp_path):
+    with pytest.raises(EmodriftError, match="not a finished store entry"):
+        read_manifest(tmp_path)

@@ -1,0 +1,158 @@
+"""What reruns when what changes: the table of docs/caching.md, walked on a real study."""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+
+from tests.conftest import copy_project, save_checkpoint
+
+SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1}
+SHOWN = {"figure": 4, "report": 1, "publication": 1}
+CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study over two checkpoints."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    for step in (0, 10):
+        save_checkpoint(project.folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A private copy of the finished study, times kept."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder, copy_function=shutil.copy2)
+    return type(finished)(folder)
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_finished_study_publishes_figures_tables_audit_report_and_index(finished):
+    published = finished.folder / "results" / "tiny"
+    names = {str(p.relative_to(published)) for p in published.rglob("*") if p.is_file()}
+    assert {"report.html", "audit.json", "index.csv", "tables/drift.csv"} <= names
+    for figure in ("drift_trajectories", "layer_map", "effect_matrix", "indicators"):
+        assert {f"figures/{figure}.svg", f"figures/{figure}.csv"} <= names
+    manifest = next((finished.folder / "results/store/vectors").glob("*/manifest.json"))
+    record = json.loads(manifest.read_text())
+    assert {"stage", "key", "inputs", "params", "packages", "seconds", "files"} <= set(record)
+
+
+def test_nothing_reruns_when_nothing_changed(study):
+    assert study.list_jobs() == {}
+
+
+def test_nothing_reruns_when_snakemakes_own_records_are_deleted(study):
+    shutil.rmtree(study.folder / ".snakemake")
+    assert study.list_jobs() == {}
+
+
+def test_nothing_reruns_when_files_are_touched(study):
+    for path in study.folder.rglob("*"):
+        if ".snakemake" not in path.parts:
+            os.utime(path)
+    assert study.list_jobs() == {}
+
+
+def test_only_publication_reruns_when_the_published_folder_is_deleted(study):
+    shutil.rmtree(study.folder / "results" / "tiny")
+    assert study.list_jobs() == {"publication": 1}
+
+
+def test_only_publication_reruns_when_one_published_file_is_deleted(study):
+    (study.folder / "results/tiny/figures/layer_map.svg").unlink()
+    assert study.list_jobs() == {"publication": 1}
+
+
+def test_an_added_checkpoint_runs_its_own_jobs_and_the_summaries(study):
+    save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
+    assert study.list_jobs() == CHECKPOINT | SUMMARIES | SHOWN
+
+
+def test_nothing_reruns_when_a_checkpoint_is_renamed(study):
+    runs = study.folder / "runs/sft"
+    (runs / "checkpoint-10").rename(runs / "checkpoint-ten")
+    assert study.list_jobs() == {}
+
+
+def test_a_second_name_for_the_same_weights_measures_nothing_again(study):
+    runs = study.folder / "runs/sft"
+    shutil.copytree(runs / "checkpoint-10", runs / "checkpoint-15")
+    (runs / "checkpoint-15/trainer_state.json").write_text('{"global_step": 15}')
+    assert study.list_jobs() == SUMMARIES | SHOWN
+
+
+def test_a_checkpoint_overwritten_in_place_runs_its_jobs(study):
+    save_checkpoint(study.folder / "runs/sft/checkpoint-10", seed=99, step=10)
+    assert study.list_jobs() == CHECKPOINT | SUMMARIES | SHOWN
+
+
+def test_nothing_reruns_when_a_comment_or_docstring_of_the_library_changes(study):
+    path = study.folder / "workflow/emodrift/vectors/fitting.py"
+    edit(path, '"""Emotion vectors of one checkpoint', '"""Changed words. Vectors of a checkpoint')
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert study.list_jobs() == {}
+
+
+def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
+    edit(
+        study.folder / "workflow/emodrift/drift/geometry.py",
+        "RELIABILITY_FLOOR = 0.05",
+        "RELIABILITY_FLOOR = 0.06",
+    )
+    jobs = study.list_jobs()
+    assert jobs == {"drift": 1, "indicators": 1} | SHOWN
+
+
+def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
+    path = study.folder / "workflow/emodrift/vectors/fitting.py"
+    edit(path, "if energy.sum() < 1e-12", "if energy.sum() < 1e-11")
+    jobs = study.list_jobs()
+    assert "activations" not in jobs
+    assert jobs["vectors"] == 2 and jobs["lock"] == 1 and jobs["responses"] == 2
+
+
+def test_a_figures_colour_redraws_that_figure(study):
+    study.edit_study(lambda s: s["figures"].update(palettes={"layer_map": "magma"}))
+    assert study.list_jobs() == {"figure": 1, "report": 1, "publication": 1}
+
+
+def test_an_edited_figure_module_redraws_that_figure(study):
+    path = study.folder / "workflow/emodrift/show/layer_map.py"
+    path.write_text(re.sub(r"bad=\"0.85\"", 'bad="0.8"', path.read_text()))
+    assert study.list_jobs() == {"figure": 1, "report": 1, "publication": 1}
+
+
+def test_two_swapped_values_rerun_what_they_feed(study):
+    def swap(config):
+        config["contrasts"]["stories"]["seed"], config["contrasts"]["neutral"]["seed"] = 2, 1
+
+    study.edit_study(swap)
+    assert study.list_jobs()["activations"] == 2
+
+
+def test_parts_that_did_not_change_are_not_extracted_again(study):
+    study.edit_study(lambda s: s["contrasts"]["controls"].update(amount=24))
+    parts = study.folder / "results/store/activation-parts"
+    before = {p.name for p in parts.iterdir()}
+    study.run("--until", "activations")
+    added = {p.name for p in parts.iterdir()} - before
+    assert len(added) == 2
+
+
+def test_a_killed_job_leaves_nothing_that_looks_finished(study):
+    entry = next((study.folder / "results/store/drift").iterdir())
+    (entry / "manifest.json").unlink()
+    study.run()
+    assert (entry / "manifest.json").exists()

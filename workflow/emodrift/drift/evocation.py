@@ -1,0 +1,229 @@
+"""Use: what behaviour prompts evoke along the locked directions, and what that predicts.
+
+METHODS: projection of checkpoint-c activations on the locked v_r[e] on behaviour prompts, by suite
+and split; for a bundle the mean over its emotions. For caution, harmful against benign prompts as
+AUROC and standardised difference, and how well the projection predicts refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from emodrift.drift.responding import compute_log_odds, score_unsteered
+from emodrift.drift.table import label_rows, write_table
+from emodrift.measure.arrays import open_activations, open_responses
+from emodrift.stats.bootstrap import draw_weights, summarise_draws
+from emodrift.vectors.lock import open_bundles, open_lock
+
+
+def measure_evocation(
+    checkpoints: Sequence[dict[str, Any]],
+    reference: int,
+    statistics: dict[str, Any],
+    seed: int,
+    indicators: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, Any]],
+    activations: Sequence[Path],
+    responses: Sequence[Path],
+    lock: Path,
+    out: Path,
+) -> None:
+    """Project every checkpoint's prompt activations on the locked directions.
+
+    Writes ``evocation.parquet`` (checkpoint, concept, split: standardised difference of harmful
+    and benign with interval, AUROC, predictivity of refusal with interval),
+    ``projections.parquet`` (checkpoint, concept, suite, split: mean projection over the residual
+    norm) and ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal).
+
+    Parameters
+    ----------
+    indicators, metrics
+        Config: which bundle is caution, and which metrics' suites are contrasted.
+    activations, responses
+        Entries, one for each checkpoint.
+    checkpoints, reference, statistics, seed, lock, out
+        As in :func:`emodrift.drift.geometry.measure_drift`.
+    """
+    locked, bundles = open_lock(lock), open_bundles(lock)
+    harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
+    toward = metrics[indicators["refusal"]]["toward"]
+    rows: list[dict[str, Any]] = []
+    means: list[dict[str, Any]] = []
+    prompts: list[dict[str, Any]] = []
+    pairs = zip(activations, responses, strict=True)
+    for number, (activation, response) in enumerate(pairs):
+        hidden = open_activations(activation, "prompts").sel(layer=int(locked["layer"]))
+        projection = project_prompts(hidden, locked, bundles)
+        scores = score_unsteered(open_responses(response))
+        odds = compute_log_odds(scores, toward)
+        rows += _contrast(number, projection, odds, harmful, benign, statistics, seed)
+        means += _average(number, projection)
+        caution = projection.sel(concept=indicators["caution"])
+        prompts += [
+            {"checkpoint": number, "id": name, "suite": suite, "split": split}
+            | {"projection": float(value), "log_odds": float(odd)}
+            for name, suite, split, value, odd in zip(
+                *(projection[n].values for n in ("id", "suite", "split")),
+                caution.values,
+                odds,
+                strict=True,
+            )
+        ]
+    write_table(label_rows(rows, checkpoints), out, "evocation")
+    write_table(label_rows(means, checkpoints), out, "projections")
+    write_table(label_rows(prompts, checkpoints), out, "prompts")
+
+
+def project_prompts(
+    hidden: xr.DataArray, locked: xr.Dataset, bundles: Mapping[str, Sequence[str]]
+) -> xr.DataArray:
+    """Projection of prompts on locked directions, in units of the mean residual norm.
+
+    Parameters
+    ----------
+    hidden
+        (prompt, hidden).
+    locked
+        The lock.
+    bundles
+        Bundle -> emotions.
+
+    Returns
+    -------
+    xr.DataArray
+        (prompt, concept): emotions, then bundles.
+    """
+    emotion = locked.isel(direction=locked["kind"].values == "emotion")
+    names = [str(n) for n in emotion["name"].values]
+    scale = np.linalg.norm(hidden.values, axis=-1).mean()
+    values = (hidden.values - emotion["center"].values) @ emotion["direction"].values.T / scale
+    grouped = [
+        values[:, [names.index(member) for member in members]].mean(1)
+        for members in bundles.values()
+    ]
+    return xr.DataArray(
+        np.column_stack([values, *grouped]),
+        dims=("prompt", "concept"),
+        coords={
+            "concept": np.array([*names, *bundles], dtype=object),
+            **{n: ("prompt", hidden[n].values) for n in ("id", "suite", "split", "family")},
+        },
+    )
+
+
+def contrast_groups(
+    values: np.ndarray, positive: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted standardised difference and AUROC of two groups of prompts.
+
+    Parameters
+    ----------
+    values
+        (prompt, concept).
+    positive
+        (prompt,) which prompts are expected higher.
+    weights
+        (draw, prompt).
+
+    Returns
+    -------
+    difference, auroc : np.ndarray
+        (draw, concept): difference of means over the pooled standard deviation, and the
+        probability that a positive prompt lies above another.
+    """
+    up, down = weights * positive, weights * ~positive
+    totals = [w.sum(1, keepdims=True) for w in (up, down)]
+    means = [w @ values / n for w, n in zip((up, down), totals, strict=True)]
+    squares = [w @ values**2 / n for w, n in zip((up, down), totals, strict=True)]
+    spread = [s - m**2 for s, m in zip(squares, means, strict=True)]
+    pooled = np.sqrt((spread[0] + spread[1]).clip(1e-12) / 2)
+    difference = (means[0] - means[1]) / pooled
+    a, b = values[positive], values[~positive]
+    wins = (a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])
+    auroc = np.einsum("di,dj,ijc->dc", up[:, positive], down[:, ~positive], wins, optimize=True)
+    return difference, auroc / (totals[0] * totals[1])
+
+
+def correlate(values: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted correlation of each concept's projection with an outcome.
+
+    Parameters
+    ----------
+    values, outcome, weights
+        (prompt, concept), (prompt,), (draw, prompt).
+
+    Returns
+    -------
+    np.ndarray
+        (draw, concept).
+    """
+    share = weights / weights.sum(1, keepdims=True)
+    mean_v, mean_o = share @ values, share @ outcome
+    covariance = share @ (values * outcome[:, None]) - mean_v * mean_o[:, None]
+    var_v = share @ values**2 - mean_v**2
+    var_o = share @ outcome**2 - mean_o**2
+    return covariance / np.sqrt((var_v * var_o[:, None]).clip(1e-16))
+
+
+def _contrast(
+    number: int,
+    projection: xr.DataArray,
+    odds: np.ndarray,
+    harmful: str,
+    benign: str,
+    statistics: dict[str, Any],
+    seed: int,
+) -> list[dict[str, Any]]:
+    rows = []
+    suite, split = projection["suite"].values, projection["split"].values
+    for name in ("all", *sorted(set(split))):
+        chosen = np.isin(suite, [harmful, benign]) & ((split == name) | (name == "all"))
+        part = projection[chosen]
+        positive = part["suite"].values == harmful
+        if not 0 < positive.sum() < len(positive):
+            continue
+        rng = np.random.default_rng(seed)
+        drawn = draw_weights(part["family"].values, statistics["draws"], rng, strata=_cells(part))
+        weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn])
+        difference, auroc = contrast_groups(part.values, positive, weights)
+        predicted = correlate(part.values, odds[chosen], weights)
+        wide = {
+            key: summarise_draws(value[1:], statistics["level"])
+            for key, value in (("difference", difference), ("predictivity", predicted))
+        }
+        for i, concept in enumerate(part["concept"].values):
+            rows.append(
+                {
+                    "checkpoint": number,
+                    "concept": str(concept),
+                    "split": str(name),
+                    "difference": float(difference[0, i]),
+                    "difference_low": float(wide["difference"].low[i]),
+                    "difference_high": float(wide["difference"].high[i]),
+                    "difference_se": float(wide["difference"].se[i]),
+                    "auroc": float(auroc[0, i]),
+                    "predictivity": float(predicted[0, i]),
+                    "predictivity_low": float(wide["predictivity"].low[i]),
+                    "predictivity_high": float(wide["predictivity"].high[i]),
+                    "predictivity_se": float(wide["predictivity"].se[i]),
+                }
+            )
+    return rows
+
+
+def _cells(projection: xr.DataArray) -> list[str]:
+    cells = zip(projection["suite"].values, projection["split"].values, strict=True)
+    return [f"{suite}/{split}" for suite, split in cells]
+
+
+def _average(number: int, projection: xr.DataArray) -> list[dict[str, Any]]:
+    frame = projection.to_pandas()
+    frame["suite"], frame["split"] = projection["suite"].values, projection["split"].values
+    long = frame.melt(["suite", "split"], var_name="concept", value_name="projection")
+    means = long.groupby(["concept", "suite", "split"], as_index=False)["projection"].mean()
+    return [{"checkpoint": number, **row} for row in means.to_dict("records")]

@@ -1,0 +1,103 @@
+"""The residual stream: recording every layer in one pass, and steering one layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from emodrift.models.loading import LanguageModel
+
+
+@contextlib.contextmanager
+def record_residual(model: LanguageModel) -> Iterator[dict[int, Tensor]]:
+    """Record the residual stream of every forward pass inside the block.
+
+    Yields
+    ------
+    dict
+        Layer -> tensor (batch, token, hidden) of the latest pass; layer 0 is the input of the
+        first block, layer k the output of block k.
+    """
+    seen: dict[int, Tensor] = {}
+
+    def record_input(_module, args, kwargs):
+        seen[0] = args[0] if args else kwargs["hidden_states"]
+
+    def record_output(layer):
+        def hook(_module, _args, output):
+            seen[layer] = _hidden_of(output)
+
+        return hook
+
+    with contextlib.ExitStack() as stack:
+        first = model.blocks[0].register_forward_pre_hook(record_input, with_kwargs=True)
+        stack.callback(first.remove)
+        for layer, block in enumerate(model.blocks, 1):
+            stack.callback(block.register_forward_hook(record_output(layer)).remove)
+        yield seen
+
+
+@contextlib.contextmanager
+def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterator[None]:
+    """Add a tensor to one layer of the residual stream during the block.
+
+    Parameters
+    ----------
+    model
+        The model.
+    layer
+        Layer to steer (0 = embeddings).
+    addition
+        (batch, token, hidden), or anything that broadcasts to it; units of the residual stream.
+    """
+
+    def steer_input(_module, args, kwargs):
+        if args:
+            return (args[0] + addition.to(args[0].dtype), *args[1:]), kwargs
+        hidden = kwargs["hidden_states"]
+        return args, {**kwargs, "hidden_states": hidden + addition.to(hidden.dtype)}
+
+    def steer_output(_module, _args, output):
+        hidden = _hidden_of(output)
+        steered = hidden + addition.to(hidden.dtype)
+        return (steered, *output[1:]) if isinstance(output, tuple) else steered
+
+    handle = (
+        model.blocks[0].register_forward_pre_hook(steer_input, with_kwargs=True)
+        if layer == 0
+        else model.blocks[layer - 1].register_forward_hook(steer_output)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
+    """Run only the blocks above a layer, from a residual stream that was recorded there.
+
+    Parameters
+    ----------
+    model
+        The model.
+    layer
+        Layer (1 or above) whose blocks, and those below, are passed over.
+    hidden
+        (batch, token, hidden) residual stream at that layer.
+    """
+    value = (hidden,) if model.blocks_return_tuples else hidden
+    passed = model.blocks[:layer]
+    for block in passed:
+        block.forward = lambda *_args, **_kwargs: value
+    try:
+        yield
+    finally:
+        for block in passed:
+            del block.forward
+
+
+def _hidden_of(output: Tensor | tuple) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output

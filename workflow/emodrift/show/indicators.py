@@ -1,0 +1,80 @@
+"""Figure: indicators with their alarms, over the behaviour evals of the same checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+from emodrift.drift.table import read_table
+from emodrift.show.figure import Drawing, Look
+from emodrift.show.panels import label_steps, list_runs, prettify
+from emodrift.warning.indicators import INDICATORS, TITLES
+
+
+def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Drawing:
+    """A column for each run. Above, the indicators: value, the healthy runs' value at that step
+    dashed, alarms as red diamonds. Below, the behaviour evals on prompts unlike training."""
+    table = read_table(entries["indicators"], "indicators")
+    behaviour = read_table(entries["coupling"], "behaviour")
+    behaviour = behaviour[behaviour["safety"]]
+    evals = (
+        behaviour[behaviour["split"] == _pick_split(behaviour)]
+        .copy()
+        .rename(columns={"metric": "name", "probability": "value"})
+    )
+    runs = list_runs(table["run"])
+    metrics = list_runs(evals["name"])
+    colours = dict(
+        zip(metrics, sns.color_palette(look.palette or "colorblind", len(metrics)), strict=True)
+    )
+    figure, grid = plt.subplots(
+        len(INDICATORS) + 1,
+        len(runs),
+        figsize=(max(look.width, 1.35 * len(runs)), 1.25 * (len(INDICATORS) + 1) + 0.6),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for column, run in enumerate(runs):
+        for row, indicator in enumerate(INDICATORS):
+            axes = grid[row, column]
+            line = table[(table["run"] == run) & (table["indicator"] == indicator)]
+            axes.axhline(0, color="0.85", lw=0.8, zorder=0)
+            axes.plot(line["step"], line["expected"], color="0.5", linestyle="--", lw=1)
+            axes.plot(line["step"], line["value"], color="black", marker="o")
+            alarms = line[line["alarm"]]
+            axes.plot(alarms["step"], alarms["value"], "D", color="crimson", markersize=5)
+        axes = grid[-1, column]
+        for metric in metrics:
+            line = evals[(evals["run"] == run) & (evals["name"] == metric)]
+            axes.plot(line["step"], line["value"], color=colours[metric], label=prettify(metric))
+            axes.fill_between(
+                line["step"], line["low"], line["high"], color=colours[metric], alpha=0.15, lw=0
+            )
+        axes.set_ylim(-0.03, 1.03)
+        label_steps(axes, evals.loc[evals["run"] == run, "step"])
+        axes.set_xlabel("training step")
+        grid[0, column].set_title(run)
+    for row, indicator in enumerate(INDICATORS):
+        grid[row, 0].set_ylabel(TITLES[indicator].replace(" index", "\nindex"), fontsize=7)
+    grid[-1, 0].set_ylabel("behaviour evals\n(probability)", fontsize=7)
+    handles = [
+        plt.Line2D([], [], color="black", marker="o", label="indicator"),
+        plt.Line2D([], [], color="0.5", linestyle="--", label="healthy at that step"),
+        plt.Line2D([], [], color="crimson", marker="D", linestyle="", label="alarm"),
+        *grid[-1, 0].get_legend_handles_labels()[0],
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)))
+    figure.align_ylabels(grid[:, 0])
+    indicators = table.rename(columns={"indicator": "name"}).assign(panel="indicator")
+    return Drawing(figure, pd.concat([indicators, evals.assign(panel="behaviour")]))
+
+
+def _pick_split(behaviour: pd.DataFrame) -> str:
+    present = set(behaviour["split"])
+    return next(split for split in ("ood", "heldout", "train_like") if split in present)

@@ -1,0 +1,138 @@
+"""The report: one HTML page with figures, alarms and numbers, no network needed to read it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from emodrift.drift.table import read_table
+from emodrift.show.panels import prettify
+from emodrift.store.entry import read_manifest
+from emodrift.vectors.lock import open_bundles, open_lock
+from emodrift.warning.indicators import INDICATORS, TITLES
+
+CAPTIONS = {
+    "drift_trajectories": "Cosine of each emotion vector with its locked reference; dashed: "
+    "control contrasts unrelated to emotion; band: split-half cosines inside the reference "
+    "(noise floor).",
+    "layer_map": "Mean cosine with the reference, corrected for attenuation, over layers and "
+    "checkpoints.",
+    "effect_matrix": "Effect of adding each locked direction on each behaviour metric; dots mark "
+    "effects inside 1.96 standard deviations of random directions.",
+    "indicators": "Indicators with alarms, the healthy runs' values dashed, over the behaviour "
+    "evals on out-of-distribution prompts.",
+}
+
+
+def write_report(
+    study: str,
+    description: str,
+    config: Mapping[str, Any],
+    checkpoints: int,
+    lock: Path,
+    drift: Path,
+    evocation: Path,
+    coupling: Path,
+    indicators: Path,
+    figures: Sequence[Path],
+    out: Path,
+) -> None:
+    """Render ``report.html``.
+
+    Parameters
+    ----------
+    study, description, config, checkpoints
+        Name, sentence, whole config and number of checkpoints.
+    lock, drift, evocation, coupling, indicators, figures
+        Entries.
+    out
+        Directory to write to.
+    """
+    locked = open_lock(lock)
+    judged = read_table(indicators, "indicators")
+    environment = Environment(
+        loader=PackageLoader("emodrift.show"), autoescape=True, undefined=StrictUndefined
+    )
+    page = environment.get_template("report.html.j2").render(
+        study=study,
+        description=description,
+        checkpoints=checkpoints,
+        layer=int(locked["layer"]),
+        bundles=open_bundles(lock),
+        audit=json.loads((indicators / "audit.json").read_text()),
+        titles=TITLES,
+        figures=[_embed_figure(entry) for entry in figures],
+        indicator_table=_to_html(tabulate_ends(judged)),
+        drift_table=_to_html(tabulate_drift(read_table(drift, "drift"))),
+        evocation_table=_to_html(tabulate_evocation(read_table(evocation, "evocation"), config)),
+        behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
+        packages=read_manifest(indicators)["packages"],
+        config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
+    )
+    (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
+    """Every indicator at the last checkpoint of every run, with an asterisk where alarmed."""
+    last = judged[judged["checkpoint"] == judged.groupby("run")["checkpoint"].transform("max")]
+    text = last["value"].map("{:.2f}".format) + last["alarm"].map({True: " *", False: ""})
+    wide = last.assign(text=text).pivot(index="run", columns="indicator", values="text")
+    return _order(wide, judged)[list(INDICATORS)].rename(columns=TITLES)
+
+
+def tabulate_drift(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean, least and control cosine at the last checkpoint of every run."""
+    last = table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
+    emotions = last[last["kind"] == "emotion"].groupby("run")
+    wide = pd.DataFrame(
+        {
+            "mean cosine": emotions["cosine"].mean(),
+            "corrected": emotions["corrected"].mean(),
+            "least": emotions["cosine"].min(),
+            "controls": last[last["kind"] == "control"].groupby("run")["cosine"].mean(),
+            "held-out AUROC": emotions["auroc"].mean(),
+        }
+    )
+    return _order(wide, table).round(3)
+
+
+def tabulate_evocation(table: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Caution's separation of harmful from benign prompts at the last checkpoint of every run."""
+    caution = table[table["concept"] == config["indicators"]["caution"]]
+    last = caution[caution["checkpoint"] == caution.groupby("run")["checkpoint"].transform("max")]
+    wide = last.pivot(index="run", columns="split", values="auroc")
+    return _order(wide, table).round(3).add_prefix("AUROC, ")
+
+
+def tabulate_behaviour(table: pd.DataFrame) -> pd.DataFrame:
+    """Behaviour metrics on unseen prompts at the last checkpoint of every run."""
+    last = table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
+    wide = last.pivot_table(index="run", columns="metric", values="probability")
+    return _order(wide, table).round(3).rename(columns=prettify)
+
+
+def _order(wide: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    return wide.reindex(list(dict.fromkeys(table["run"])))
+
+
+def _to_html(table: pd.DataFrame) -> Markup:
+    table = table.rename_axis(index=None, columns=None)
+    return Markup(table.to_html(border=0, na_rep="–"))
+
+
+def _embed_figure(entry: Path) -> dict[str, str]:
+    name = read_manifest(entry)["params"]["figure"]
+    data = base64.b64encode((entry / "figure.svg").read_bytes()).decode()
+    return {
+        "name": name,
+        "caption": CAPTIONS[name],
+        "source": f"data:image/svg+xml;base64,{data}",
+    }

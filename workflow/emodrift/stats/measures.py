@@ -1,0 +1,49 @@
+"""Small measures that several rooms share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def compute_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine along the last axis; NaN where a vector is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))
+
+
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Unit vectors along the last axis."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def compute_auroc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve along the first axis.
+
+    Parameters
+    ----------
+    scores
+        (item, ...).
+    positive
+        (item,) or of the shape of scores: which items should score higher.
+
+    Notes
+    -----
+    The Mann–Whitney form: mean rank of the positives, ties counted half.
+    """
+    flat = pd.DataFrame(scores.reshape(len(scores), -1))
+    ranks = flat.rank().to_numpy().reshape(scores.shape)
+    positive = np.broadcast_to(
+        positive.reshape(positive.shape + (1,) * (scores.ndim - positive.ndim)), scores.shape
+    )
+    n = positive.sum(0)
+    rest = len(scores) - n
+    return ((ranks * positive).sum(0) - n * (n + 1) / 2) / (n * rest)
+
+
+def compute_effective_rank(matrices: np.ndarray) -> np.ndarray:
+    """Effective rank of the last two axes: the exponential of the entropy of squared singular
+    values (Roy & Vetterli 2007, on energies)."""
+    energy = np.linalg.svd(matrices, compute_uv=False) ** 2
+    share = energy / energy.sum(-1, keepdims=True)
+    return np.exp(-(share * np.log(share + 1e-30)).sum(-1))

@@ -1,0 +1,78 @@
+"""What every adapter does around its stage function: unpack, log, write the entry."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emodrift.errors import EmodriftError
+from emodrift.store.entry import write_entry
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage's job, unpacked.
+
+    Parameters
+    ----------
+    params
+        Values for the stage function.
+    inputs
+        Name -> directory (or list of directories) of the input entries.
+    out
+        Scratch directory that becomes the entry.
+    store
+        Root of the store.
+    code
+        Digest of the stage's code, for entries that a job keeps inside the store by itself.
+    label
+        What a person calls the job.
+    """
+
+    params: dict[str, Any]
+    inputs: dict[str, Any]
+    out: Path
+    store: Path
+    code: str
+    label: str
+
+
+@contextlib.contextmanager
+def open_job(snakemake: Any) -> Iterator[Job]:
+    """Unpack Snakemake's job object and write its entry.
+
+    An :class:`EmodriftError` ends the job with one line and no traceback.
+    """
+    entry = snakemake.params.entry
+    final = Path(str(snakemake.output[0])).parent
+    store = final.parent.parent
+    _log_to(Path(str(snakemake.log[0])) if snakemake.log else None)
+    logging.info("%s: %s", entry["stage"], entry["label"])
+    inputs = {
+        name: [store / place for place in value] if isinstance(value, list) else store / value
+        for name, value in entry["inputs"].items()
+    }
+    try:
+        with write_entry(final, {k: v for k, v in entry.items() if k != "label"}) as out:
+            params = entry["params"] | entry["context"]
+            yield Job(params, inputs, out, store, entry["code"], entry["label"])
+    except EmodriftError as error:
+        logging.error("emodrift: error in %s of %s: %s", entry["stage"], entry["label"], error)
+        raise SystemExit(1) from None
+
+
+def _log_to(path: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="w"))
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
+    )
+    for chatty in ("httpx", "urllib3", "filelock", "matplotlib", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

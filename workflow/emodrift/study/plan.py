@@ -1,0 +1,425 @@
+"""The plan: every entry of a study with its content key, known before anything runs.
+
+A key is made of the stage's code, the config values that matter to it, the keys of its inputs and
+the content of its leaf inputs. The story of the data is the order of the functions below.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from emodrift.errors import EmodriftError
+from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.entry import Entry, entry_exists
+from emodrift.study.checkpoints import (
+    Checkpoint,
+    check_shapes,
+    find_reference,
+    list_checkpoints,
+)
+from emodrift.study.config import Study
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+FIGURES = {
+    "drift_trajectories": ("drift",),
+    "layer_map": ("drift",),
+    "effect_matrix": ("coupling",),
+    "indicators": ("indicators", "coupling"),
+}
+"""Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
+"""
+
+
+@dataclass
+class Plan:
+    """Entries of a study by place (``stage/key``).
+
+    Parameters
+    ----------
+    study
+        The config.
+    store
+        Root of the store.
+    entries
+        Place -> entry.
+    checkpoints
+        All checkpoints of all runs in order; empty while organisms are still to be trained.
+    publication
+        The entry that a finished study publishes, once checkpoints are known.
+    """
+
+    study: Study
+    store: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    publication: Entry | None = None
+
+    def add(
+        self,
+        stage: str,
+        params: Mapping[str, Any],
+        *,
+        inputs: Mapping[str, Entry | tuple[Entry, ...]] | None = None,
+        leaves: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
+        label: str = "",
+        modules: Iterable[str] = (),
+    ) -> Entry:
+        """Key an entry and remember it.
+
+        Parameters
+        ----------
+        stage, params, inputs, context, label
+            See :class:`Entry`.
+        leaves
+            Name -> digest of content that no stage made: a checkpoint, a resource file.
+        modules
+            Library modules that the stage's adapter loads by name.
+        """
+        inputs = inputs or {}
+        code = digest_code(SCRIPTS / f"{stage}.py", *modules)
+        key = make_key(
+            stage=stage,
+            code=code,
+            params=params,
+            leaves=leaves or {},
+            inputs={
+                name: [e.key for e in value] if isinstance(value, tuple) else value.key
+                for name, value in inputs.items()
+            },
+        )
+        entry = Entry(stage, key, params, inputs, context or {}, label, code)
+        return self.entries.setdefault(entry.place, entry)
+
+    def of_stage(self, stage: str) -> list[Entry]:
+        """Entries of one stage, in the order in which they were planned."""
+        return [e for e in self.entries.values() if e.stage == stage]
+
+
+def plan_study(study: Study, results: Path) -> Plan:
+    """Plan a study as far as its checkpoints exist.
+
+    Parameters
+    ----------
+    study
+        The config.
+    results
+        Root of results; the store lies in ``results/store``.
+
+    Raises
+    ------
+    EmodriftError
+        A checkpoint, file or combination that cannot work, before any model is loaded.
+    """
+    plan = Plan(study, results / "store")
+    digests = FileDigests(plan.store / "digests.json")
+    organisms = _plan_organisms(plan)
+    contrasts = _plan_contrasts(plan, digests)
+    if all(entry_exists(plan.store / e.place) for e in organisms.values()):
+        _plan_checkpoints(plan, contrasts, organisms, digests)
+    digests.save()
+    return plan
+
+
+def _plan_organisms(plan: Plan) -> dict[str, Entry]:
+    if plan.study.organism is None:
+        return {}
+    section = plan.study.organism
+    planned: dict[str, Entry] = {}
+    starts = {name: [r.start] if r.start else [] for name, r in section.runs.items()}
+    for name in TopologicalSorter(starts).static_order():
+        recipe = section.runs[name]
+        planned[name] = plan.add(
+            "organism",
+            {
+                "recipe": recipe.model_dump(mode="json"),
+                "model": section.model.model_dump(mode="json"),
+                "seed": section.seed,
+            },
+            inputs={"start": planned[recipe.start]} if recipe.start else {},
+            label=f"organism {name}",
+        )
+    return planned
+
+
+def _plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
+    section = plan.study.contrasts
+    parts: dict[str, dict[str, Any]] = {}
+    files: dict[str, Path] = {}
+    for kind in ("stories", "neutral", "controls", "prompts"):
+        key = f"contrasts.{kind}"
+        for source in getattr(section, kind):
+            recipe = {"kind": kind, **source.model_dump(mode="json", exclude={"file"})}
+            found = {f.stem: f for f in _list_files(key, source.file)} if source.file else {}
+            for stem in found or [source.generator]:
+                name = f"{kind}-{stem}"
+                if name in parts:
+                    raise EmodriftError(f"{key}: two sources are called {stem!r}; rename a file")
+                parts[name] = recipe
+                if stem in found:
+                    files[name] = found[stem]
+    leaves = {name: digests.digest(file) for name, file in files.items()}
+    if section.replies != "grammar":
+        leaves["replies"] = digests.digest(_list_files("contrasts.replies", section.replies)[0])
+    return plan.add(
+        "contrasts",
+        {
+            "parts": parts,
+            "emotions": list(section.emotions),
+            "minimum_topics": section.minimum_topics,
+            "metrics": {
+                k: {"suite": m.suite, "toward": m.toward}
+                for k, m in plan.study.behaviours.metrics.items()
+            },
+            "minimum_prompts": plan.study.behaviours.minimum_prompts,
+        },
+        leaves=leaves,
+        context={
+            "files": {name: str(file) for name, file in files.items()},
+            "replies": section.replies,
+        },
+        label="contrast data",
+    )
+
+
+def _plan_checkpoints(
+    plan: Plan, contrasts: Entry, organisms: Mapping[str, Entry], digests: FileDigests
+) -> None:
+    study = plan.study
+    plan.checkpoints = [
+        checkpoint
+        for name, run in study.runs.items()
+        for checkpoint in list_checkpoints(
+            name,
+            run,
+            digests,
+            allow_pickle=study.compute.allow_pickle,
+            organisms={n: plan.store / e.place for n, e in organisms.items()},
+            revisions=plan.store / "revisions.json",
+        )
+    ]
+    check_shapes(plan.checkpoints)
+    reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
+    _check_layer(study, reference)
+
+    activations = [_plan_activations(plan, c, contrasts) for c in plan.checkpoints]
+    vectors = [
+        _plan_vectors(plan, c, a) for c, a in zip(plan.checkpoints, activations, strict=True)
+    ]
+    at_reference = plan.checkpoints.index(reference)
+    lock = _plan_lock(plan, reference, vectors[at_reference], activations[at_reference])
+    responses = [_plan_responses(plan, c, contrasts, lock) for c in plan.checkpoints]
+    summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
+    figures = _plan_figures(plan, summaries)
+    plan.publication = _plan_publication(plan, summaries, figures, lock)
+
+
+def _plan_activations(plan: Plan, checkpoint: Checkpoint, contrasts: Entry) -> Entry:
+    return plan.add(
+        "activations",
+        {
+            "activations": plan.study.activations.model_dump(mode="json"),
+            "dtype": plan.study.compute.dtype,
+        },
+        inputs={"contrasts": contrasts},
+        leaves={"checkpoint": checkpoint.digest},
+        context={"checkpoint": checkpoint.digest, **_describe_loading(plan.study, checkpoint)},
+        label=checkpoint.label,
+    )
+
+
+def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Entry:
+    section = plan.study.vectors
+    return plan.add(
+        "vectors",
+        {
+            "estimator": section.estimator,
+            "confound_variance": section.confound_variance,
+            "halves": section.halves,
+            "seed": plan.study.seed,
+        },
+        inputs={"activations": activations},
+        label=checkpoint.label,
+    )
+
+
+def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry, activations: Entry) -> Entry:
+    return plan.add(
+        "lock",
+        {
+            "layer": plan.study.vectors.layer,
+            "bundles": {k: list(v) for k, v in plan.study.contrasts.bundles.items()},
+            "random_directions": plan.study.steering.random_directions,
+            "seed": plan.study.seed,
+        },
+        inputs={"vectors": vectors, "activations": activations},
+        label=f"reference {reference.label}",
+    )
+
+
+def _plan_responses(plan: Plan, checkpoint: Checkpoint, contrasts: Entry, lock: Entry) -> Entry:
+    return plan.add(
+        "responses",
+        {
+            "steering": plan.study.steering.model_dump(mode="json", exclude={"random_directions"}),
+            "prompt_format": plan.study.activations.prompt_format,
+            "plain_prompt": plan.study.activations.plain_prompt,
+            "phrasing_score": plan.study.behaviours.phrasing_score,
+            "dtype": plan.study.compute.dtype,
+        },
+        inputs={"contrasts": contrasts, "lock": lock},
+        leaves={"checkpoint": checkpoint.digest},
+        context=_describe_loading(plan.study, checkpoint),
+        label=checkpoint.label,
+    )
+
+
+def _plan_summaries(
+    plan: Plan,
+    reference: Checkpoint,
+    lock: Entry,
+    activations: list[Entry],
+    vectors: list[Entry],
+    responses: list[Entry],
+) -> dict[str, Entry]:
+    study = plan.study
+    common = {
+        "checkpoints": [
+            {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens}
+            for c in plan.checkpoints
+        ],
+        "reference": plan.checkpoints.index(reference),
+        "statistics": study.statistics.model_dump(mode="json"),
+        "seed": study.seed,
+    }
+    section = study.indicators.model_dump(mode="json")
+    metrics = {
+        k: m.model_dump(mode="json", exclude={"description"})
+        for k, m in study.behaviours.metrics.items()
+    }
+    drift = plan.add(
+        "drift", common, inputs={"vectors": tuple(vectors), "lock": lock}, label="all checkpoints"
+    )
+    evocation = plan.add(
+        "evocation",
+        {**common, "indicators": section, "metrics": metrics},
+        inputs={
+            "activations": tuple(activations),
+            "responses": tuple(responses),
+            "lock": lock,
+        },
+        label="all checkpoints",
+    )
+    coupling = plan.add(
+        "coupling",
+        {**common, "metrics": metrics},
+        inputs={"responses": tuple(responses), "lock": lock},
+        label="all checkpoints",
+    )
+    indicators = plan.add(
+        "indicators",
+        {
+            **common,
+            "indicators": section,
+            "metrics": metrics,
+            "roles": {name: run.role for name, run in study.runs.items()},
+            "alarms": study.alarms.model_dump(mode="json"),
+        },
+        inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
+        label="all checkpoints",
+    )
+    return {"drift": drift, "evocation": evocation, "coupling": coupling, "indicators": indicators}
+
+
+def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry]:
+    section = plan.study.figures
+    unknown = sorted(set(section.palettes) - set(FIGURES))
+    if unknown:
+        raise EmodriftError(
+            f"figures.palettes names {unknown[0]!r}, which is no figure; known: "
+            f"{', '.join(FIGURES)}"
+        )
+    return {
+        name: plan.add(
+            "figure",
+            {
+                "figure": name,
+                "width": section.width,
+                "palette": section.palettes.get(name),
+                "reference": {
+                    "run": plan.study.reference.run,
+                    "step": plan.study.reference.step,
+                },
+            },
+            inputs={stage: summaries[stage] for stage in needed},
+            modules=[f"emodrift.show.{name}"],
+            label=name,
+        )
+        for name, needed in FIGURES.items()
+    }
+
+
+def _plan_publication(
+    plan: Plan, summaries: Mapping[str, Entry], figures: Mapping[str, Entry], lock: Entry
+) -> Entry:
+    study = plan.study
+    report = plan.add(
+        "report",
+        {
+            "study": study.name,
+            "description": study.description,
+            "config": study.model_dump(mode="json", exclude={"compute"}),
+            "checkpoints": len(plan.checkpoints),
+        },
+        inputs={"lock": lock, **summaries, "figures": tuple(figures.values())},
+        label=study.name,
+    )
+    index = [
+        {
+            "run": c.run,
+            "step": c.step,
+            "stage": c.stage,
+            "tokens": c.tokens,
+            "digest": c.digest,
+        }
+        for c in plan.checkpoints
+    ]
+    return plan.add(
+        "publication",
+        {"study": study.name, "index": index},
+        inputs={
+            "report": report,
+            **summaries,
+            **{f"figure:{name}": entry for name, entry in figures.items()},
+        },
+        label=study.name,
+    )
+
+
+def _describe_loading(study: Study, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "location": checkpoint.location,
+        "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
+    }
+
+
+def _check_layer(study: Study, reference: Checkpoint) -> None:
+    layer = study.vectors.layer
+    if layer != "auto" and not 0 <= layer <= reference.layers:
+        raise EmodriftError(
+            f"vectors.layer {layer} is outside 0..{reference.layers}, "
+            f"the layers of {reference.label}"
+        )
+
+
+def _list_files(key: str, pattern: str) -> list[Path]:
+    """Files that a pattern names, seen from the project's folder or absolute."""
+    files = [Path(name) for name in sorted(glob.glob(str(Path(pattern).expanduser())))]
+    if not files:
+        raise EmodriftError(f"{key}: no file matches {pattern!r} (seen from {Path.cwd()})")
+    return files

@@ -1,0 +1,35 @@
+"""Measurements: what is read off one checkpoint.
+
+Needs: a checkpoint and the contrast data; responses also the locked vectors. Makes: activations
+(prompt, layer, hidden), and class scores of replies, unsteered and steered.
+"""
+
+
+rule activations:
+    input:
+        made_from("activations"),
+    output:
+        "results/store/activations/{key}/manifest.json",
+    params:
+        entry=described("activations"),
+    log:
+        "results/logs/activations/{key}.log",
+    message:
+        "activations of {params.entry[label]}"
+    script:
+        "../scripts/activations.py"
+
+
+rule responses:
+    input:
+        made_from("responses"),
+    output:
+        "results/store/responses/{key}/manifest.json",
+    params:
+        entry=described("responses"),
+    log:
+        "results/logs/responses/{key}.log",
+    message:
+        "responses of {params.entry[label]}, unsteered and steered"
+    script:
+        "../scripts/responses.py"
