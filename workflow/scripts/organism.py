@@ -16,4 +16,5 @@ with open_job(snakemake) as job:
         job.params["seed"],
         find_last_checkpoint(job.inputs["start"]) if "start" in job.inputs else None,
         job.out,
+        name=job.label,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -61,7 +62,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         axes.set_xlabel("training step")
         grid[0, column].set_title(run)
     for row, indicator in enumerate(INDICATORS):
-        grid[row, 0].set_ylabel(TITLES[indicator].replace(" index", "\nindex"), fontsize=7)
+        grid[row, 0].set_ylabel(fill(TITLES[indicator], 16), fontsize=7)
     grid[-1, 0].set_ylabel("behaviour evals\n(probability)", fontsize=7)
     handles = [
         plt.Line2D([], [], color="black", marker="o", label="indicator"),

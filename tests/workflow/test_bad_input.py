@@ -1,0 +1,63 @@
+"""Bad input ends a study with one clear line, and nothing that was computed is lost."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import copy_project, save_checkpoint
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = copy_project(tmp_path)
+    for step in (0, 10):
+        save_checkpoint(tmp_path / f"runs/sft/checkpoint-{step}", seed=step, step=step)
+    return project
+
+
+def lines_of_error(done):
+    return [x for x in (done.stdout + done.stderr).splitlines() if "emodrift: error" in x]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["runs"]["sft"].update(checkpoints="runs/none/*"), "no directory matches"),
+        (lambda s: s["reference"].update(step=11), "reference.step 11 is not a checkpoint"),
+        (lambda s: s["contrasts"]["emotions"].append("gleeful "), "contrasts.emotions.4"),
+        (lambda s: s.update(colour="red"), "colour: unknown key"),
+        (lambda s: s["vectors"].update(layer=9), "vectors.layer 9 is outside 0..3"),
+        (lambda s: s["figures"].update(palettes={"pie": "husl"}), "is no figure"),
+        (
+            lambda s: s["contrasts"].update(stories={"file": "none.jsonl"}),
+            "contrasts.stories: no file matches 'none.jsonl'",
+        ),
+    ],
+)
+def test_what_planning_can_see_fails_before_any_job(project, change, message):
+    def edit(study):
+        study.setdefault("figures", {})
+        change(study)
+
+    project.edit_study(edit)
+    done = project.run("--dry-run", check=False)
+    assert done.returncode != 0
+    assert any(message in line for line in lines_of_error(done))
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_broken_weights_fail_their_own_job_and_keep_the_others_work(project):
+    broken = save_checkpoint(project.folder / "runs/sft/checkpoint-20", seed=20, step=20)
+    weights = load_file(broken / "model.safetensors")
+    name = next(iter(sorted(weights)))
+    weights[name].view(-1)[0] = torch.nan
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    done = project.run("--until", "activations", "--keep-going", check=False)
+    assert done.returncode != 0
+    (line,) = set(lines_of_error(done))
+    assert "sft step 20" in line and "holds NaN or infinity" in line
+    assert len(list((project.folder / "results/store/activations").glob("*/manifest.json"))) == 2
+    shutil.rmtree(broken)
+    assert "activations" not in project.list_jobs()
