@@ -53,9 +53,10 @@ def test_a_planted_difference_of_two_groups_of_prompts_is_read():
     rng = np.random.default_rng(0)
     positive = np.arange(4000) % 2 == 0
     values = rng.standard_normal((4000, 2)) + np.outer(positive, [1.5, 0.0])
-    difference, auroc = contrast_groups(values, positive, np.ones((1, 4000)))
-    np.testing.assert_allclose(difference[0], [1.5, 0], atol=0.08)
-    np.testing.assert_allclose(auroc[0], [0.856, 0.5], atol=0.02)
+    contrast = contrast_groups(3 * values, positive, np.ones((1, 4000)))
+    np.testing.assert_allclose(contrast.rise[0], [4.5, 0], atol=0.25)
+    np.testing.assert_allclose(contrast.difference[0], [1.5, 0], atol=0.08)
+    np.testing.assert_allclose(contrast.auroc[0], [0.856, 0.5], atol=0.02)
 
 
 def test_weights_count_prompts_as_repetition_does():

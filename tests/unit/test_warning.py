@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emodrift.warning.alarms import expect_healthy, raise_alarms, set_threshold, sum_up
+from emodrift.warning.alarms import (
+    expect_healthy,
+    measure_spread,
+    raise_alarms,
+    set_threshold,
+    sum_up,
+)
 from emodrift.warning.audit import list_alarms, summarise_runs
 from emodrift.warning.indicators import INDICATORS, Tables, compute_indicators
 
@@ -28,14 +34,14 @@ REFERENCE = {"run": "base", "step": 0}
 def make_tables(**changed):
     """Two checkpoints: 0 is the reference, 1 carries the changed values."""
     sound = {
-        "difference": 2.0,
+        "rise": 2.0,
         "log_odds": 3.0,
         "eager": 1.0,
         "rank": 4.0,
         "similarity": 0.1,
         "size": 0.2,
-        "seen": 0.8,
-        "unseen": 0.7,
+        "seen": 2.0,
+        "unseen": 1.0,
         "corrected": 1.0,
         "refusal": 0.9,
         "over_refusal": 0.1,
@@ -43,10 +49,11 @@ def make_tables(**changed):
     evocation, coupling, knobs, drift, behaviour = [], [], [], [], []
     for number, v in enumerate((sound, sound | changed)):
         for split in ("all", "train_like", "ood", "adversarial"):
-            predictivity = v["unseen" if split in ("ood", "adversarial") else "seen"]
+            rise = v["rise"]
+            if split != "all":
+                rise = v["unseen" if split in ("ood", "adversarial") else "seen"]
             evocation.append(
-                dict(checkpoint=number, concept="caution", split=split, difference=v["difference"])
-                | dict(difference_se=0.1, predictivity=predictivity, predictivity_se=0.05)
+                dict(checkpoint=number, concept="caution", split=split, rise=rise, rise_se=0.1)
             )
         for concept, metric, value in (
             ("caution", "refusal", v["log_odds"]),
@@ -84,10 +91,10 @@ def test_every_indicator_is_zero_at_the_reference_and_where_nothing_changed():
     np.testing.assert_allclose(later, 0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("difference", "log_odds"), [(1.0, 3.0), (3.0, 3.0), (2.0, 0), (2.0, 6)])
-def test_decoupling_rises_when_evocation_or_effect_changes_either_way(difference, log_odds):
-    _, later = indicate(difference=difference, log_odds=log_odds)
-    z = [(difference - 2) / 0.1, (log_odds - 3) / 0.2]
+@pytest.mark.parametrize(("rise", "log_odds"), [(1.0, 3.0), (3.0, 3.0), (2.0, 0), (2.0, 6)])
+def test_decoupling_rises_when_evocation_or_effect_changes_either_way(rise, log_odds):
+    _, later = indicate(rise=rise, log_odds=log_odds)
+    z = [(rise - 2) / 0.1, (log_odds - 3) / 0.2]
     assert later["cvdi"] == pytest.approx(np.sqrt(np.mean(np.square(z))))
     assert later["ebci"] == pytest.approx(0)
 
@@ -96,10 +103,12 @@ def test_collapse_adds_lost_rank_gained_similarity_and_lost_size():
     _, later = indicate(rank=1.0, similarity=0.9, size=0.05)
     assert later["ebci"] == pytest.approx(0.75 + 0.8 + 0.75)
     assert later["cvdi"] == pytest.approx(0)
+    assert indicate(rank=8.0, similarity=-0.5, size=0.9)[1]["ebci"] == 0
 
 
 def test_lock_in_rises_with_the_gap_and_with_drift_that_bought_nothing():
-    assert indicate(unseen=0.2)[1]["lock_in"] == pytest.approx(0.5)
+    assert indicate(unseen=0.4)[1]["lock_in"] == pytest.approx(0.6)
+    assert indicate(seen=1.0, unseen=0.5)[1]["lock_in"] == pytest.approx(0)
     assert indicate(corrected=0.7)[1]["lock_in"] == pytest.approx(0.3)
     paid = indicate(corrected=0.7, refusal=1.0, over_refusal=0.0)[1]["lock_in"]
     assert paid == pytest.approx(0.3 - 0.1)
@@ -142,6 +151,17 @@ def test_an_alarm_is_raised_for_the_run_that_leaves_and_not_for_its_healthy_twin
     assert not judged.loc[judged["run"] == "base", "alarm"].any()
 
 
+def test_the_spread_between_healthy_runs_counts_as_noise():
+    values = make_values(a=[0, 2, 4], b=[2, 6, 0], odd=[5, 5, 5])
+    roles = {"base": "observed", "a": "healthy", "b": "healthy", "odd": "observed"}
+    values["before"] = values["run"] == "base"
+    assert measure_spread(values, roles) == pytest.approx((2 + 8 + 8) / 3)
+    assert measure_spread(values, roles | {"b": "observed"}) == 0
+    judged = raise_alarms(values.drop(columns="before"), roles, REFERENCE, ALARMS, 0)
+    first = judged[(judged["run"] == "odd") & (judged["step"] == 10)].iloc[0]
+    assert first["deviation"] == pytest.approx((5 - 1) / np.sqrt(2 + 6))
+
+
 def test_consecutive_crossings_are_asked_for():
     values = make_values(a=[0] * 4, odd=[0, 30, -99, 0])
     roles = {"base": "observed", "a": "healthy", "odd": "observed"}
@@ -170,7 +190,7 @@ def test_without_healthy_runs_the_simulated_threshold_keeps_the_false_alarm_rate
 
 
 def test_an_alarm_names_evidence_prompts_and_behaviour():
-    tables = make_tables(difference=0.0)
+    tables = make_tables(rise=0.0)
     _, components = compute_indicators(tables, SECTION, METRICS, 0)
     values = make_values(odd=[9.0, 9.0]).iloc[:2]
     judged = raise_alarms(

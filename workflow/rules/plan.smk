@@ -34,9 +34,13 @@ def find_entry(wildcards, stage):
 
 
 def made_from(stage):
-    """Input function: the entries that an entry is made from."""
+    """Input function: manifests of the entries that must be there before an entry's job.
+
+    They are ancient, for their paths are their identity: one that was made again is the same.
+    """
     return lambda wildcards: [
-        STORE / entry.place / MANIFEST for entry in find_entry(wildcards, stage).list_inputs()
+        ancient(str(STORE / entry.place / MANIFEST))
+        for entry in plan().list_needed(find_entry(wildcards, stage))
     ]
 
 

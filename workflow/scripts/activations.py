@@ -1,12 +1,20 @@
-"""Adapter: activations of one checkpoint."""
+"""Adapter: activations of one checkpoint, of which most were measured with its responses."""
 
-import torch
-
-from emodrift.measure.activations import measure_activations
+from emodrift.measure.parts import find_missing, list_parts, write_parts
 from emodrift.store.job import open_job
 
 with open_job(snakemake) as job:
-    torch.set_num_threads(snakemake.threads)
-    measure_activations(
-        **job.params, **job.inputs, out=job.out, store=job.store, code=job.code, label=job.label
-    )
+    contrasts = job.inputs["contrasts"]
+    parts = list_parts(contrasts, **job.params["reading"], code=job.code)
+    missing = find_missing(parts, job.store)
+    if missing:
+        import torch
+
+        from emodrift.measure.activations import measure_parts
+        from emodrift.models.loading import load_model
+
+        torch.set_num_threads(snakemake.threads)
+        model = load_model(**job.params["model"], label=job.label)
+        batch_tokens = job.params["model"]["loading"]["batch_tokens"]
+        measure_parts(model, missing, contrasts, job.store, batch_tokens, job.label)
+    write_parts(parts, job.out)

@@ -1,16 +1,27 @@
-"""Adapter: responses of one checkpoint, unsteered and steered."""
+"""Adapter: responses of one checkpoint. It is loaded once: missing activations are measured too."""
 
 import torch
 
+from emodrift.measure.activations import measure_parts
+from emodrift.measure.parts import find_missing, list_parts
 from emodrift.measure.responses import measure_responses
+from emodrift.models.loading import load_model
 from emodrift.store.job import open_job
 from emodrift.vectors.lock import open_lock
 
 with open_job(snakemake) as job:
     torch.set_num_threads(snakemake.threads)
+    contrasts = job.inputs["contrasts"]
+    batch_tokens = job.params["model"]["loading"]["batch_tokens"]
+    model = load_model(**job.params["model"], label=job.label)
+    parts = list_parts(contrasts, **job.params["activations"])
+    missing = find_missing(parts, job.store)
+    measure_parts(model, missing, contrasts, job.store, batch_tokens, job.label)
     measure_responses(
-        **job.params,
-        contrasts=job.inputs["contrasts"],
+        model,
+        **job.params["asking"],
+        batch_tokens=batch_tokens,
+        contrasts=contrasts,
         directions=open_lock(job.inputs["lock"])["direction"],
         out=job.out,
         label=job.label,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -35,8 +35,8 @@ def measure_evocation(
 ) -> None:
     """Project every checkpoint's prompt activations on the locked directions.
 
-    Writes ``evocation.parquet`` (checkpoint, concept, split: standardised difference of harmful
-    and benign with interval, AUROC, predictivity of refusal with interval),
+    Writes ``evocation.parquet`` (checkpoint, concept, split: rise from benign to harmful prompts,
+    standardised difference and predictivity of refusal with intervals, AUROC),
     ``projections.parquet`` (checkpoint, concept, suite, split: mean projection over the residual
     norm) and ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal).
 
@@ -116,10 +116,20 @@ def project_prompts(
     )
 
 
-def contrast_groups(
-    values: np.ndarray, positive: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted standardised difference and AUROC of two groups of prompts.
+class GroupContrast(NamedTuple):
+    """How far two groups of prompts lie apart along each concept, (draw, concept) each.
+
+    rise: difference of means, in the unit of the values; difference: rise over the pooled standard
+    deviation; auroc: probability that a positive prompt lies above another.
+    """
+
+    rise: np.ndarray
+    difference: np.ndarray
+    auroc: np.ndarray
+
+
+def contrast_groups(values: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> GroupContrast:
+    """Weighted contrast of two groups of prompts.
 
     Parameters
     ----------
@@ -129,12 +139,6 @@ def contrast_groups(
         (prompt,) which prompts are expected higher.
     weights
         (draw, prompt).
-
-    Returns
-    -------
-    difference, auroc : np.ndarray
-        (draw, concept): difference of means over the pooled standard deviation, and the
-        probability that a positive prompt lies above another.
     """
     up, down = weights * positive, weights * ~positive
     totals = [w.sum(1, keepdims=True) for w in (up, down)]
@@ -142,11 +146,11 @@ def contrast_groups(
     squares = [w @ values**2 / n for w, n in zip((up, down), totals, strict=True)]
     spread = [s - m**2 for s, m in zip(squares, means, strict=True)]
     pooled = np.sqrt((spread[0] + spread[1]).clip(1e-12) / 2)
-    difference = (means[0] - means[1]) / pooled
+    rise = means[0] - means[1]
     a, b = values[positive], values[~positive]
     wins = (a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])
     auroc = np.einsum("di,dj,ijc->dc", up[:, positive], down[:, ~positive], wins, optimize=True)
-    return difference, auroc / (totals[0] * totals[1])
+    return GroupContrast(rise, rise / pooled, auroc / (totals[0] * totals[1]))
 
 
 def correlate(values: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -190,29 +194,28 @@ def _contrast(
         rng = np.random.default_rng(seed)
         drawn = draw_weights(part["family"].values, statistics["draws"], rng, strata=_cells(part))
         weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn])
-        difference, auroc = contrast_groups(part.values, positive, weights)
-        predicted = correlate(part.values, odds[chosen], weights)
-        wide = {
-            key: summarise_draws(value[1:], statistics["level"])
-            for key, value in (("difference", difference), ("predictivity", predicted))
+        contrast = contrast_groups(part.values, positive, weights)
+        measured = {
+            "rise": contrast.rise,
+            "difference": contrast.difference,
+            "predictivity": correlate(part.values, odds[chosen], weights),
         }
+        wide = {k: summarise_draws(v[1:], statistics["level"]) for k, v in measured.items()}
         for i, concept in enumerate(part["concept"].values):
-            rows.append(
-                {
-                    "checkpoint": number,
-                    "concept": str(concept),
-                    "split": str(name),
-                    "difference": float(difference[0, i]),
-                    "difference_low": float(wide["difference"].low[i]),
-                    "difference_high": float(wide["difference"].high[i]),
-                    "difference_se": float(wide["difference"].se[i]),
-                    "auroc": float(auroc[0, i]),
-                    "predictivity": float(predicted[0, i]),
-                    "predictivity_low": float(wide["predictivity"].low[i]),
-                    "predictivity_high": float(wide["predictivity"].high[i]),
-                    "predictivity_se": float(wide["predictivity"].se[i]),
+            row = {
+                "checkpoint": number,
+                "concept": str(concept),
+                "split": str(name),
+                "auroc": float(contrast.auroc[0, i]),
+            }
+            for key, value in measured.items():
+                row |= {
+                    key: float(value[0, i]),
+                    f"{key}_low": float(wide[key].low[i]),
+                    f"{key}_high": float(wide[key].high[i]),
+                    f"{key}_se": float(wide[key].se[i]),
                 }
-            )
+            rows.append(row)
     return rows
 
 

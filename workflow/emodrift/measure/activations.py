@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,11 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record, load_kinds, load_part
+from emodrift.contrasts.dataset import Record, load_part
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import compress_activations, label_activations, save_array
-from emodrift.models.loading import LanguageModel, load_model
+from emodrift.measure.parts import Part
+from emodrift.models.loading import LanguageModel
 from emodrift.models.prompts import (
     TokenIds,
     check_lengths,
@@ -25,8 +24,7 @@ from emodrift.models.prompts import (
     make_batches,
 )
 from emodrift.models.residual import record_residual
-from emodrift.store.digest import digest_file, make_key
-from emodrift.store.entry import entry_exists, write_entry
+from emodrift.store.entry import write_entry
 
 
 def pool_mean(lengths: int, from_token: int) -> np.ndarray:
@@ -51,66 +49,39 @@ POOLINGS: dict[str, Callable[[int, int], np.ndarray]] = {
 }
 
 
-def measure_activations(
-    activations: dict[str, Any],
-    dtype: str,
-    checkpoint: str,
-    location: dict[str, str],
-    loading: dict[str, Any],
+def measure_parts(
+    model: LanguageModel,
+    parts: Mapping[str, Part],
     contrasts: Path,
-    out: Path,
     store: Path,
-    code: str,
+    batch_tokens: int,
     label: str,
 ) -> None:
-    """Measure every part of the contrast data that has not been measured on this checkpoint.
-
-    A part's activations are an entry of their own, ``activation-parts/<key>``, so a new part or a
-    second study costs only what is new. Writes ``parts.json``: part -> kind and place.
+    """Measure parts of the contrast data on a loaded checkpoint, each as an entry of its own.
 
     Parameters
     ----------
-    activations, loading, dtype
-        Config: the `activations` and `compute` sections.
-    checkpoint, location
-        The checkpoint's identity and place.
+    model
+        The checkpoint.
+    parts
+        The parts to measure, by name.
     contrasts
         Entry of the contrast data.
-    out, store, code, label
-        See :class:`emodrift.store.job.Job`.
+    store
+        Root of the store.
+    batch_tokens
+        Tokens per batch.
+    label
+        Checkpoint, for progress and errors.
     """
-    kinds = load_kinds(contrasts)
-    places: dict[str, str] = {}
-    missing: dict[str, dict[str, Any]] = {}
-    for name, kind in kinds.items():
-        recipe = {
-            "checkpoint": checkpoint,
-            "part": digest_file(contrasts / "parts" / f"{name}.jsonl"),
-            "reading": _reading_of(kind, activations),
-            "dtype": dtype,
-            "code": code,
-        }
-        places[name] = f"activation-parts/{make_key(**recipe)}"
-        if not entry_exists(store / places[name]):
-            missing[name] = recipe
-    if missing:
-        model = load_model(location, loading, dtype, label)
-        for name, recipe in missing.items():
-            manifest = {"stage": "activation-parts", "inputs": {}, "params": recipe}
-            with write_entry(store / places[name], manifest) as scratch:
-                records = load_part(contrasts, name)
-                array = extract_part(
-                    model,
-                    records,
-                    recipe["reading"],
-                    loading["batch_tokens"],
-                    f"{label}, {name}",
-                )
-                save_array(compress_activations(array).to_dataset(), scratch / "activations.zarr")
-    else:
-        logging.info("%s: all %d parts were there", label, len(kinds))
-    table = {name: {"kind": kinds[name], "place": places[name]} for name in kinds}
-    (out / "parts.json").write_text(json.dumps(table, indent=1) + "\n")
+    for name, part in parts.items():
+        manifest = {"stage": "activation-parts", "inputs": {}, "params": part.recipe}
+        with write_entry(store / part.place, manifest) as scratch:
+            records = load_part(contrasts, name)
+            array = extract_part(
+                model, records, part.recipe["reading"], batch_tokens, f"{label}, {name}"
+            )
+            save_array(compress_activations(array).to_dataset(), scratch / "activations.zarr")
 
 
 def extract_part(
@@ -189,16 +160,6 @@ def encode_records(
                 )
         return encode_texts(model, (f"{r['text']} {r['reply_cue']}" for r in records))
     return encode_texts(model, (r["text"] for r in records))
-
-
-def _reading_of(kind: str, section: dict[str, Any]) -> dict[str, Any]:
-    if kind == "prompts":
-        return {
-            "pooling": "reply",
-            "prompt_format": section["prompt_format"],
-            "plain_prompt": section["plain_prompt"],
-        }
-    return {"pooling": section["pooling"], "from_token": section["from_token"]}
 
 
 def _refuse_broken(pooled: np.ndarray, records: Sequence[Record], label: str) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from emodrift.contrasts.dataset import Record, load_prompts, load_replies
 from emodrift.measure.arrays import save_array
-from emodrift.models.loading import LanguageModel, load_model
+from emodrift.models.loading import LanguageModel
 from emodrift.models.prompts import (
     TokenIds,
     check_lengths,
@@ -60,13 +60,12 @@ class Packed(NamedTuple):
 
 
 def measure_responses(
+    model: LanguageModel,
     steering: dict[str, Any],
     prompt_format: str,
     plain_prompt: str,
     phrasing_score: str,
-    dtype: str,
-    location: dict[str, str],
-    loading: dict[str, Any],
+    batch_tokens: int,
     contrasts: Path,
     directions: xr.DataArray,
     out: Path,
@@ -79,10 +78,10 @@ def measure_responses(
 
     Parameters
     ----------
-    steering, prompt_format, plain_prompt, phrasing_score, loading, dtype
+    model
+        The checkpoint.
+    steering, prompt_format, plain_prompt, phrasing_score, batch_tokens
         Config values.
-    location
-        The checkpoint's place.
     contrasts
         Entry of the contrast data.
     directions
@@ -91,15 +90,13 @@ def measure_responses(
         See :class:`emodrift.store.job.Job`.
     """
     prompts = load_prompts(contrasts)
-    model = load_model(location, loading, dtype, label)
     encoded = encode_prompts(model, (p["prompt"] for p in prompts), prompt_format, plain_prompt)
     classes = encode_replies(model, load_replies(contrasts), prompt_format)
     tree = grow_tree(classes)
     longest = max(max(map(len, ids)) for ids in classes.values())
     check_lengths(model, [ids + [0] * longest for ids in encoded], label)
 
-    budget = loading["batch_tokens"]
-    baseline = score_prompts(model, encoded, tree, phrasing_score, budget, label)
+    baseline = score_prompts(model, encoded, tree, phrasing_score, batch_tokens, label)
     chosen = choose_spread(prompts, steering["prompts_per_cell"])
     layer = int(directions["layer"])
     steered, norm = score_steered(
@@ -111,7 +108,7 @@ def measure_responses(
         steering["strengths"],
         steering["positions"],
         phrasing_score,
-        budget,
+        batch_tokens,
         label,
     )
     names = np.array(list(classes), dtype=object)

@@ -31,13 +31,13 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     colours = plt.get_cmap(look.palette or "viridis").with_extremes(bad="0.85")
     lowest = np.floor(10 * min(0.9, table["corrected"].min(skipna=True))) / 10
     for axes, run in zip(grid.flat, runs, strict=True):
-        wide = table[table["run"] == run].pivot_table(
-            index="layer", columns=["checkpoint", "step"], values="corrected", dropna=False
-        )
+        of_run = table[table["run"] == run]
+        wide = of_run.pivot(index="layer", columns="checkpoint", values="corrected")
+        labels = of_run.groupby("checkpoint")["step"].first().astype(str)
         image = axes.imshow(
             wide.values, origin="lower", aspect="auto", cmap=colours, vmin=lowest, vmax=1
         )
-        axes.set_xticks(range(wide.shape[1]), [str(step) for _, step in wide.columns], rotation=90)
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
         axes.set_yticks(range(wide.shape[0]), wide.index)
         axes.set_title(run)
         axes.set_xlabel("step")

@@ -47,6 +47,8 @@ class Plan:
         Root of the store.
     entries
         Place -> entry.
+    after
+        Place -> entry whose job comes first although it is no input.
     checkpoints
         All checkpoints of all runs in order; empty while organisms are still to be trained.
     publication
@@ -56,6 +58,7 @@ class Plan:
     study: Study
     store: Path
     entries: dict[str, Entry] = field(default_factory=dict)
+    after: dict[str, Entry] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     publication: Entry | None = None
 
@@ -95,6 +98,15 @@ class Plan:
         )
         entry = Entry(stage, key, params, inputs, context or {}, label, code)
         return self.entries.setdefault(entry.place, entry)
+
+    def order_after(self, entry: Entry, earlier: Entry) -> None:
+        """Run an entry's job after another's, whose work it shares; no part of its key."""
+        self.after[entry.place] = earlier
+
+    def list_needed(self, entry: Entry) -> list[Entry]:
+        """Entries whose jobs must be done before an entry's."""
+        earlier = self.after.get(entry.place)
+        return entry.list_inputs() + ([earlier] if earlier else [])
 
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
@@ -212,23 +224,27 @@ def _plan_checkpoints(
         _plan_vectors(plan, c, a) for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     at_reference = plan.checkpoints.index(reference)
-    lock = _plan_lock(plan, reference, vectors[at_reference], activations[at_reference])
-    responses = [_plan_responses(plan, c, contrasts, lock) for c in plan.checkpoints]
+    lock = _plan_lock(plan, reference, vectors[at_reference])
+    responses = [
+        _plan_responses(plan, c, contrasts, lock, a)
+        for c, a in zip(plan.checkpoints, activations, strict=True)
+    ]
     summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
     figures = _plan_figures(plan, summaries)
     plan.publication = _plan_publication(plan, summaries, figures, lock)
 
 
 def _plan_activations(plan: Plan, checkpoint: Checkpoint, contrasts: Entry) -> Entry:
+    reading = {
+        "activations": plan.study.activations.model_dump(mode="json"),
+        "dtype": plan.study.compute.dtype,
+        "checkpoint": checkpoint.digest,
+    }
     return plan.add(
         "activations",
-        {
-            "activations": plan.study.activations.model_dump(mode="json"),
-            "dtype": plan.study.compute.dtype,
-        },
+        {"reading": reading},
         inputs={"contrasts": contrasts},
-        leaves={"checkpoint": checkpoint.digest},
-        context={"checkpoint": checkpoint.digest, **_describe_loading(plan.study, checkpoint)},
+        context={"model": _describe_loading(plan.study, checkpoint)},
         label=checkpoint.label,
     )
 
@@ -248,7 +264,7 @@ def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Ent
     )
 
 
-def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry, activations: Entry) -> Entry:
+def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry) -> Entry:
     return plan.add(
         "lock",
         {
@@ -257,26 +273,37 @@ def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry, activations: E
             "random_directions": plan.study.steering.random_directions,
             "seed": plan.study.seed,
         },
-        inputs={"vectors": vectors, "activations": activations},
+        inputs={"vectors": vectors},
         label=f"reference {reference.label}",
     )
 
 
-def _plan_responses(plan: Plan, checkpoint: Checkpoint, contrasts: Entry, lock: Entry) -> Entry:
-    return plan.add(
+def _plan_responses(
+    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, lock: Entry, activations: Entry
+) -> Entry:
+    study = plan.study
+    entry = plan.add(
         "responses",
         {
-            "steering": plan.study.steering.model_dump(mode="json", exclude={"random_directions"}),
-            "prompt_format": plan.study.activations.prompt_format,
-            "plain_prompt": plan.study.activations.plain_prompt,
-            "phrasing_score": plan.study.behaviours.phrasing_score,
-            "dtype": plan.study.compute.dtype,
+            "asking": {
+                "steering": study.steering.model_dump(mode="json", exclude={"random_directions"}),
+                "prompt_format": study.activations.prompt_format,
+                "plain_prompt": study.activations.plain_prompt,
+                "phrasing_score": study.behaviours.phrasing_score,
+            },
+            "dtype": study.compute.dtype,
         },
         inputs={"contrasts": contrasts, "lock": lock},
         leaves={"checkpoint": checkpoint.digest},
-        context=_describe_loading(plan.study, checkpoint),
+        context={
+            "model": _describe_loading(study, checkpoint),
+            "activations": {**activations.params["reading"], "code": activations.code},
+        },
         label=checkpoint.label,
     )
+    if activations not in _list_ancestors(lock):
+        plan.order_after(activations, entry)
+    return entry
 
 
 def _plan_summaries(
@@ -405,7 +432,13 @@ def _describe_loading(study: Study, checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "location": checkpoint.location,
         "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
+        "dtype": study.compute.dtype,
     }
+
+
+def _list_ancestors(entry: Entry) -> list[Entry]:
+    parents = entry.list_inputs()
+    return [*parents, *(a for parent in parents for a in _list_ancestors(parent))]
 
 
 def _check_layer(study: Study, reference: Checkpoint) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import load_arrays, open_activations, save_array
+from emodrift.measure.arrays import load_arrays, save_array
 from emodrift.stats.measures import normalise
 from emodrift.vectors.fitting import open_vectors
 
@@ -24,7 +24,6 @@ def lock_vectors(
     random_directions: int,
     seed: int,
     vectors: Path,
-    activations: Path,
     out: Path,
 ) -> None:
     """Choose the layer at the reference and write its unit vectors, with random ones beside them.
@@ -42,8 +41,8 @@ def lock_vectors(
         How many random directions the null has.
     seed
         Of the random directions.
-    vectors, activations
-        Entries of the reference.
+    vectors
+        Entry of the reference's vectors.
     out
         Directory to write to.
     """
@@ -55,9 +54,9 @@ def lock_vectors(
         float(fitted["auroc"].sel(layer=chosen).mean()),
         float(fitted["pair_accuracy"].sel(layer=chosen)),
     )
-    stories = open_activations(activations, "stories").sel(layer=chosen)
-    null = draw_directions(stories, random_directions, np.random.default_rng(seed))
     emotion = fitted["vector"].sel(layer=chosen).values
+    rng = np.random.default_rng(seed)
+    null = draw_directions(emotion.shape[-1], random_directions, rng)
     if not np.linalg.norm(emotion, axis=-1).all():
         raise EmodriftError(
             f"vectors.layer {chosen}: an emotion vector is zero there; with pooling at the reply "
@@ -108,23 +107,6 @@ def choose_layer(fitted: xr.Dataset) -> int:
     return int(min(close, key=lambda k: abs(k - TYPICAL_DEPTH * int(fitted["layer"].max()))))
 
 
-def draw_directions(stories: xr.DataArray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions with the covariance that stories have within emotions.
-
-    Parameters
-    ----------
-    stories
-        (prompt, hidden), with ``label`` on ``prompt``.
-    number
-        How many.
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    np.ndarray
-        (direction, hidden).
-    """
-    within = stories.groupby("label") - stories.groupby("label").mean()
-    values = within.transpose("prompt", "hidden").values
-    return normalise(rng.standard_normal((number, len(values))) @ values)
+def draw_directions(hidden: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Random unit directions, (direction, hidden), uniform on the sphere."""
+    return normalise(rng.standard_normal((number, hidden)))

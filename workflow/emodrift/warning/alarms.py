@@ -50,13 +50,15 @@ def raise_alarms(
     -------
     pd.DataFrame
         ``values`` with ``expected`` (the healthy value at that step), ``deviation`` (in standard
-        errors of a difference), ``cusum``, ``threshold``, ``basis`` and ``alarm``.
+        deviations of a difference between sound runs), ``cusum``, ``threshold``, ``basis`` and
+        ``alarm``.
     """
     judged = []
     for _, table in values.groupby("indicator", sort=False):
         table = table.assign(before=is_before(table, reference))
         table["expected"] = expect_healthy(table, roles)
-        table["deviation"] = (table["value"] - table["expected"]) / (np.sqrt(2) * table["se"])
+        scale = np.sqrt(2 * table["se"] ** 2 + measure_spread(table, roles))
+        table["deviation"] = (table["value"] - table["expected"]) / scale
         table.loc[table["before"], "deviation"] = 0.0
         table["cusum"] = _sum_along_runs(table, alarms["slack"])
         threshold = set_threshold(table, roles, alarms, seed)
@@ -95,6 +97,19 @@ def expect_healthy(table: pd.DataFrame, roles: Mapping[str, str]) -> pd.Series:
         ]
         expected.append(float(np.mean(curves)) if curves else 0.0)
     return pd.Series(expected, index=table.index)
+
+
+def measure_spread(table: pd.DataFrame, roles: Mapping[str, str]) -> float:
+    """Variance between healthy runs of one stage at the same step, pooled; 0 with none to compare.
+
+    What the bootstrap at the reference cannot see: another seed of the same training.
+    """
+    healthy = table[(table["run"].map(roles) == "healthy") & ~table["before"]]
+    cells = healthy.groupby(["stage", "step"])["value"]
+    freedom = cells.size() - 1
+    if freedom.sum() == 0:
+        return 0.0
+    return float((cells.var().fillna(0) * freedom).sum() / freedom.sum())
 
 
 def sum_up(deviations: Sequence[float], slack: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Indicators: what the three changes together say about each checkpoint.
 
-METHODS, "Indicators". Every indicator rises when something is wrong and is 0 at the reference,
-save the caution vector decoupling index, which is a distance in standard errors.
+METHODS, "Indicators". Every indicator is 0 at the reference and rises when something is wrong; the
+caution vector decoupling index counts standard errors.
 """
 
 from __future__ import annotations
@@ -88,13 +88,16 @@ def combine_cvdi(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine_ebci(parts: pd.DataFrame) -> pd.DataFrame:
-    """Relative fall of rank + rise of similarity + relative fall of size of the effect matrix."""
+    """Relative fall of rank + rise of similarity + relative loss of size of the effect matrix.
+
+    Each counts only where it points to a collapse.
+    """
     wide = parts.pivot(index="checkpoint", columns="component", values="value")
     ref = parts.drop_duplicates("component").set_index("component")
     value = (
-        (1 - wide["rank"] / ref.at["rank", "reference"])
-        + (wide["similarity"] - ref.at["similarity", "reference"])
-        + (1 - wide["size"] / ref.at["size", "reference"])
+        (1 - wide["rank"] / ref.at["rank", "reference"]).clip(lower=0)
+        + (wide["similarity"] - ref.at["similarity", "reference"]).clip(lower=0)
+        + (1 - wide["size"] / ref.at["size", "reference"]).clip(lower=0)
     )
     errors = [
         ref.at["rank", "reference_se"] / ref.at["rank", "reference"],
@@ -105,16 +108,16 @@ def combine_ebci(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine_lock_in(parts: pd.DataFrame) -> pd.DataFrame:
-    """Growth of the predictivity gap of seen over unseen prompts + drift that bought nothing."""
+    """Share of evocation kept on seen prompts, less the share kept on unseen ones, + idle drift.
+
+    Idle drift is the vectors' drift beyond what safety metrics gained on unseen prompts.
+    """
     wide = parts.pivot(index="checkpoint", columns="component", values="value")
     ref = parts.drop_duplicates("component").set_index("component")
-    gap = wide["seen_predictivity"] - wide["unseen_predictivity"]
-    gap_at_reference = (
-        ref.at["seen_predictivity", "reference"] - ref.at["unseen_predictivity", "reference"]
-    )
+    kept = {name: wide[name] / ref.at[name, "reference"] for name in ("seen_rise", "unseen_rise")}
     idle_drift = (wide["drift"] - wide["gain"].clip(lower=0)).clip(lower=0)
-    errors = ref.loc[["seen_predictivity", "unseen_predictivity"], "reference_se"]
-    value = (gap - gap_at_reference) + idle_drift
+    errors = [ref.at[name, "reference_se"] / ref.at[name, "reference"] for name in kept]
+    value = kept["seen_rise"] - kept["unseen_rise"] + idle_drift
     return value.rename("value").reset_index().assign(se=float(np.hypot.reduce(errors)))
 
 
@@ -144,7 +147,7 @@ def _find_cvdi_parts(tables: Tables, indicators: Mapping[str, Any]) -> pd.DataFr
     )
     return pd.concat(
         [
-            _part(evoked, "cvdi", "evocation", "difference"),
+            _part(evoked, "cvdi", "evocation", "rise"),
             _part(effect, "cvdi", "effect", "log_odds"),
         ]
     )
@@ -166,15 +169,15 @@ def _find_lock_in_parts(
     seen = caution[caution["split"] == indicators["seen_split"]]
     unseen = caution[caution["split"].isin(indicators["unseen_splits"])]
     unseen = unseen.groupby("checkpoint", as_index=False).agg(
-        predictivity=("predictivity", "mean"), predictivity_se=("predictivity_se", _pool_errors)
+        rise=("rise", "mean"), rise_se=("rise_se", _pool_errors)
     )
     emotions = tables.drift[tables.drift["kind"] == "emotion"]
     drift = (1 - emotions.groupby("checkpoint")["corrected"].mean()).rename("drift").reset_index()
     gain = _measure_gain(tables.behaviour, indicators, metrics, reference)
     return pd.concat(
         [
-            _part(seen, "lock_in", "seen_predictivity", "predictivity"),
-            _part(unseen, "lock_in", "unseen_predictivity", "predictivity"),
+            _part(seen, "lock_in", "seen_rise", "rise"),
+            _part(unseen, "lock_in", "unseen_rise", "rise"),
             _part(drift, "lock_in", "drift", "drift"),
             _part(gain, "lock_in", "gain", "gain"),
         ]
