@@ -6,10 +6,19 @@ import re
 
 import pytest
 
-from emodrift.contrasts.dataset import build_dataset, load_prompts, read_records
+from emodrift.contrasts.dataset import (
+    build_dataset,
+    load_kinds,
+    load_prompts,
+    load_replies,
+    read_records,
+)
 from emodrift.contrasts.grammar import sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
-from tests.conftest import STUDY
+from emodrift.store.digest import FileDigests
+from emodrift.study.config import parse_study
+from emodrift.study.plan import Plan, plan_contrasts
+from tests.conftest import ROOT, STUDY
 
 SECTION = STUDY["contrasts"]
 PARTS = {
@@ -99,3 +108,17 @@ def test_an_id_that_comes_twice_is_refused(tmp_path):
     parts = PARTS | {"prompts-more": {"kind": "prompts", "generator": None}}
     with pytest.raises(EmodriftError, match="comes twice; ids are unique"):
         build(tmp_path, parts, files={"prompts-more": str(file)})
+
+
+def test_the_shipped_data_make_a_sound_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = parse_study(
+        {"name": "mine", "runs": {"a": {"checkpoints": "x"}}, "reference": {"run": "a", "step": 0}}
+    )
+    entry = plan_contrasts(Plan(study, tmp_path), FileDigests(tmp_path / "memo.json"))
+    (tmp_path / "out").mkdir()
+    build_dataset(**entry.params, **entry.context, out=tmp_path / "out")
+    kinds = load_kinds(tmp_path / "out")
+    assert sum(kind == "stories" for kind in kinds.values()) == 24
+    assert len(load_prompts(tmp_path / "out")) == 7 * 260
+    assert len(load_replies(tmp_path / "out")["refuse"]) >= 6

@@ -7,6 +7,7 @@ import pytest
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_code, make_key
 from emodrift.store.entry import entry_exists, find_damage, read_manifest, write_entry
+from emodrift.store.verify import verify_store
 
 STAGE = '''"""Doc."""
 from emodrift.helper import add
@@ -105,6 +106,7 @@ def test_an_entry_appears_with_its_manifest_when_the_block_ends(tmp_path):
     assert find_damage(path) == []
     (path / "data.txt").write_text("other")
     assert find_damage(path) == ["data.txt"]
+    assert verify_store(tmp_path / "store") == [f"{path}: data.txt"]
 
 
 def test_a_block_that_fails_leaves_no_entry_and_no_scratch(tmp_path):

@@ -11,9 +11,9 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import label_steps, list_runs
+from emodrift.show.panels import hide_spare, label_steps, list_runs
 
-COLUMNS = 3
+COLUMNS = 4
 
 
 def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Drawing:
@@ -63,8 +63,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         axes.set_title(run)
         label_steps(axes, of_run["step"])
         axes.set_xlabel("training step")
-    for axes in grid.flat[len(runs) :]:
-        axes.set_visible(False)
+    hide_spare(grid, len(runs))
     for axes in grid[:, 0]:
         axes.set_ylabel("cosine with reference")
     handles, labels = grid.flat[0].get_legend_handles_labels()

@@ -10,9 +10,9 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import list_runs, prettify
+from emodrift.show.panels import hide_spare, list_runs, prettify
 
-COLUMNS = 3
+COLUMNS = 4
 NULL_DEVIATIONS = 1.96
 
 
@@ -60,8 +60,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         axes.set_yticks(range(len(concepts)), concepts)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
+    hide_spare(grid, len(panels))
     figure.colorbar(
         image, ax=grid, label="change of probability per residual norm", fraction=0.03, pad=0.01
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -24,3 +25,12 @@ def label_steps(axes: Axes, steps: Iterable[int]) -> None:
 def list_runs(names: Iterable[str]) -> list[str]:
     """Runs in order of appearance."""
     return list(dict.fromkeys(names))
+
+
+def hide_spare(grid: np.ndarray, used: int) -> None:
+    """Hide the panels of a grid that are not used, and label the columns they end."""
+    for place, axes in enumerate(grid.flat):
+        if place >= used:
+            axes.set_visible(False)
+        elif place + grid.shape[1] >= used:
+            axes.tick_params(labelbottom=True)

@@ -131,7 +131,7 @@ def plan_study(study: Study, results: Path) -> Plan:
     plan = Plan(study, results / "store")
     digests = FileDigests(plan.store / "digests.json")
     organisms = _plan_organisms(plan)
-    contrasts = _plan_contrasts(plan, digests)
+    contrasts = plan_contrasts(plan, digests)
     if all(entry_exists(plan.store / e.place) for e in organisms.values()):
         _plan_checkpoints(plan, contrasts, organisms, digests)
     digests.save()
@@ -159,7 +159,8 @@ def _plan_organisms(plan: Plan) -> dict[str, Entry]:
     return planned
 
 
-def _plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
+def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
+    """Entry of the contrast data: generators and files, each file a part of its own."""
     section = plan.study.contrasts
     parts: dict[str, dict[str, Any]] = {}
     files: dict[str, Path] = {}
