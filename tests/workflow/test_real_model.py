@@ -46,7 +46,9 @@ def read_tokenizer(path, size):
 def read_model(path):
     """A llama2.c checkpoint as a Hugging Face model; no float stays unread."""
     data = path.read_bytes()
-    width, feedforward, depth, heads, kv_heads, vocabulary, context = struct.unpack_from("<7i", data)
+    width, feedforward, depth, heads, kv_heads, vocabulary, context = struct.unpack_from(
+        "<7i", data
+    )
     floats = np.frombuffer(data, "<f4", offset=28)
     head = width // heads
     sizes = {
