@@ -10,8 +10,8 @@ from emodrift.store.digest import digest_value
 def split_topics(topics: Iterable[str], heldout: float, seed: int) -> dict[str, str]:
     """Split of each topic, ``fit`` or ``heldout``.
 
-    Topics are ordered by a digest of seed and name, so the split hangs on neither their order nor
-    the process, and a further topic moves few of the others.
+    The topics held out come first by a digest of seed and name, so the split hangs on neither
+    their order nor the process, and a further topic moves few of the others.
 
     Parameters
     ----------
@@ -22,6 +22,7 @@ def split_topics(topics: Iterable[str], heldout: float, seed: int) -> dict[str, 
     seed
         Another seed splits in another way.
     """
-    ordered = sorted(set(topics), key=lambda topic: digest_value([seed, topic]))
-    count = round(heldout * len(ordered))
-    return {t: "heldout" if k < count else "fit" for k, t in enumerate(ordered)}
+    listed = list(dict.fromkeys(topics))
+    ordered = sorted(listed, key=lambda topic: digest_value([seed, topic]))
+    held = set(ordered[: round(heldout * len(listed))])
+    return {topic: "heldout" if topic in held else "fit" for topic in listed}

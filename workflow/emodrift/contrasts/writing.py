@@ -263,7 +263,7 @@ def summarise(emotion: str, task: Task, shelf: Shelf) -> dict[str, Any]:
     told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()) or "none"
     if not held:
         raise EmodriftError(
-            f"contrasts.stories: {task.writer['model']} wrote no story of {emotion!r} that can be "
+            f"contrasts.stories: the writer wrote no story of {emotion!r} that can be "
             f"used (dropped: {told}); change writer.instructions, minimum_words, maximum_words "
             "or maximum_tokens, or take another model"
         )
@@ -292,7 +292,8 @@ def _take_candidates(
 ) -> list[Record]:
     texts = split_answer(answer, task.writer["answers"])
     if not texts:
-        shelf.rejections.append(Rejection(emotion, topic, number, "malformed", answer.text))
+        reason = "malformed" if answer.complete else "cut off"
+        shelf.rejections.append(Rejection(emotion, topic, number, reason, answer.text))
     taken: dict[str, Record] = {}
     for text in texts:
         record = {

@@ -55,9 +55,7 @@ def open_chat(
         }
         return ask_endpoint(name_server, request, connection["parallel"])
     load = functools.cache(
-        lambda: load_model(
-            connection["location"], connection["loading"], dtype, f"writer {writer['model']}"
-        )
+        lambda: load_model(connection["location"], connection["loading"], dtype, "the writer")
     )
     return ask_local_model(load, writer, seed, connection["parallel"])
 
@@ -121,8 +119,7 @@ def generate_answers(
             )
         except (TypeError, ValueError) as error:
             raise EmodriftError(
-                f"contrasts.stories: {writer['model']} cannot generate ({error}); "
-                "check writer.options"
+                f"contrasts.stories: the writer cannot generate ({error}); check writer.options"
             ) from None
     return [_read_row(model, row[ids.shape[1] :].tolist()) for row in rows]
 

@@ -22,7 +22,10 @@ LABELS = ("name", "file", "writer")
 
 
 class Writing(NamedTuple):
-    """A writing job: what determines the stories, their leaves, and what does not."""
+    """A writing job: what determines the stories, their leaves, and what does not.
+
+    A model that is loaded here is known by its content: its name is in the context alone.
+    """
 
     params: dict[str, Any]
     leaves: dict[str, str]
@@ -115,6 +118,7 @@ def describe_writing(
     if writer.endpoint:
         context |= {"key_variable": writer.key_variable, "timeout": writer.timeout}
         return Writing(params, {}, {"connection": context, "model": None})
+    params["writer"]["model"] = None
     location, digest = _locate_model(key, writer.model, compute, digests, revisions)
     loading = compute.model_dump(mode="json", exclude={"dtype"})
     context |= {"location": location, "loading": loading}
@@ -128,7 +132,9 @@ def _locate_model(
     folder = Path(model).expanduser()
     if folder.is_dir():
         found = read_local(folder, key, digests, compute.allow_pickle)
-        return found.location, found.digest
+        habits = folder / "generation_config.json"
+        known = [found.digest, digests.digest(habits) if habits.is_file() else None]
+        return found.location, digest_value(known)
     repo, _, revision = model.partition("@")
     commit = find_revision(repo, revision or "main", "", key, revisions)["commit"]
     location = {"repo": repo, "commit": commit, "subfolder": ""}
