@@ -1,7 +1,7 @@
 """The contrast data set of a study: parts gathered, checked and written once.
 
-A part is one generator's output or one resource file; activations are kept per checkpoint and
-part, so that a new file costs only its own extraction.
+A part is one generator's output, one file, or a model's stories for one emotion; activations are
+kept per checkpoint and part, so that a new file costs only its own extraction.
 """
 
 from __future__ import annotations
@@ -16,14 +16,10 @@ from typing import Any
 import yaml
 
 from emodrift.contrasts import grammar
+from emodrift.contrasts.importing import fill_splits, import_records
+from emodrift.contrasts.records import STORY_SPLITS, Record
+from emodrift.contrasts.records import read_records as read_records
 from emodrift.errors import EmodriftError
-
-Record = dict[str, Any]
-
-STORY_FIELDS = ("id", "set", "label", "topic", "split", "text")
-PROMPT_FIELDS = ("id", "suite", "split", "family", "prompt")
-STORY_SPLITS = ("fit", "heldout")
-PROMPT_SPLITS = ("train_like", "heldout", "ood", "adversarial")
 
 GENERATORS = {
     ("grammar", "stories"): grammar.sample_stories,
@@ -50,7 +46,7 @@ def build_dataset(
     Parameters
     ----------
     parts
-        Name -> kind, generator, seed and amount.
+        Name -> kind, and generator, seed and amount, or what :func:`import_records` takes.
     emotions
         Emotions of the study; stories of others are left out.
     minimum_topics
@@ -60,7 +56,7 @@ def build_dataset(
     minimum_prompts
         Prompts that each metric's suite needs in each split it has.
     files
-        Part name -> JSONL file, for parts that no generator writes.
+        Part name -> file or folder, for parts that no generator writes.
     replies
         ``grammar`` or a YAML file of reply classes.
     out
@@ -72,11 +68,12 @@ def build_dataset(
         A record, an emotion or a suite that later stages could not work with.
     """
     records = {
-        name: read_records(Path(files[name]), part["kind"])
+        name: import_records(Path(files[name]), part)
         if name in files
         else GENERATORS[part["generator"], part["kind"]](part["seed"], part["amount"])
         for name, part in parts.items()
     }
+    fill_splits(parts, records)
     kinds = {name: part["kind"] for name, part in parts.items()}
     records = {
         name: [r for r in rows if r["label"] in emotions] if kinds[name] == "stories" else rows
@@ -85,6 +82,7 @@ def build_dataset(
     stories = _of_kind("stories", records, kinds)
     prompts = _of_kind("prompts", records, kinds)
     check_stories(stories, emotions, minimum_topics)
+    _check_topics(stories)
     classes = read_replies(replies)
     check_prompts(prompts, metrics, classes, minimum_prompts)
     _check_ids([r for rows in records.values() for r in rows])
@@ -96,41 +94,6 @@ def build_dataset(
         logging.info("part %s: %d records", name, len(rows))
     (out / "parts.json").write_text(json.dumps(kinds, indent=1) + "\n")
     (out / "replies.json").write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_records(path: Path, kind: str) -> list[Record]:
-    """Records of a JSONL file, each checked for the fields of its kind.
-
-    Raises
-    ------
-    EmodriftError
-        Names file and line.
-    """
-    fields = PROMPT_FIELDS if kind == "prompts" else STORY_FIELDS
-    splits = PROMPT_SPLITS if kind == "prompts" else STORY_SPLITS
-    body = "prompt" if kind == "prompts" else "text"
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{path} line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise EmodriftError(f"{where} is not valid JSON: {error}") from None
-        missing = [f for f in fields if f not in record]
-        if missing:
-            raise EmodriftError(f"{where} lacks {missing[0]!r}; a record has {', '.join(fields)}")
-        if not str(record[body]).strip():
-            raise EmodriftError(f"{where} ({record['id']}): {body} is empty; write it or drop it")
-        if record["split"] not in splits:
-            raise EmodriftError(
-                f"{where}: split {record['split']!r} is none of {', '.join(splits)}"
-            )
-        records.append(record)
-    if not records:
-        raise EmodriftError(f"{path} holds no records; write some or take it out of the config")
-    return records
 
 
 def read_replies(source: str) -> dict[str, list[str]]:
@@ -231,6 +194,17 @@ def _of_kind(
     kind: str, records: Mapping[str, list[Record]], kinds: Mapping[str, str]
 ) -> list[Record]:
     return [r for name, rows in records.items() if kinds[name] == kind for r in rows]
+
+
+def _check_topics(stories: Iterable[Record]) -> None:
+    splits: dict[str, str] = {}
+    for story in stories:
+        if splits.setdefault(story["topic"], story["split"]) != story["split"]:
+            raise EmodriftError(
+                f"contrasts.stories: topic {story['topic']!r} is in both splits (story "
+                f"{story['id']!r} is {story['split']}); a topic is fitted on or held out, so "
+                "rename it or move its stories"
+            )
 
 
 def _check_ids(records: Iterable[Record]) -> None:

@@ -1,13 +1,11 @@
 """A language model behind an OpenAI-compatible endpoint as judge of replies.
 
-No key, prompt or reply is written anywhere: errors name the host and the status only, and the
-cache holds verdicts under content hashes. Redirects are not followed, so that the key goes to the
-configured host alone.
+No key, prompt or reply is written anywhere: the cache holds verdicts under content hashes; for
+errors and redirects see ``emodrift.contrasts.endpoint``.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import tempfile
@@ -16,11 +14,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-import requests
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from emodrift.contrasts.endpoint import ChatServer, complete_chat
 from emodrift.errors import EmodriftError
 from emodrift.measure.judgement import Finding, Judgement
 from emodrift.store.digest import digest_value
@@ -90,15 +86,21 @@ class Endpoint:
     retries: int = 5
     backoff: float = 1.0
 
+    @property
+    def server(self) -> ChatServer:
+        """The address, the key and the patience, as the client takes them."""
+        return ChatServer(
+            self.url,
+            self.key,
+            self.timeout,
+            self.retries,
+            self.backoff,
+            name="judge endpoint",
+            settings="EMODRIFT_JUDGE_URL, EMODRIFT_JUDGE_MODEL and EMODRIFT_JUDGE_KEY",
+        )
+
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise EmodriftError("judge endpoint: the address must start with http:// or https://")
-        if parts.username or parts.password or parts.query:
-            raise EmodriftError(
-                "judge endpoint: the address holds a user name, password or query; give the key as"
-                " EMODRIFT_JUDGE_KEY instead, so that it stays out of logs"
-            )
+        _ = self.server
 
 
 def read_endpoint() -> Endpoint:
@@ -161,55 +163,14 @@ def _write_verdict(entry: Path, verdict: Verdict) -> None:
 
 
 def _ask(endpoint: Endpoint, question: dict) -> Verdict:
-    host = urlsplit(endpoint.url).hostname
+    content = complete_chat(endpoint.server, question).text
     try:
-        answer = _open_session(endpoint).post(
-            f"{endpoint.url.rstrip('/')}/chat/completions",
-            json=question,
-            timeout=endpoint.timeout,
-            allow_redirects=False,
-            auth=functools.partial(_authorise, key=endpoint.key),
-        )
-    except requests.RequestException as error:
-        raise EmodriftError(
-            f"judge endpoint {host}: no answer after {endpoint.retries + 1} tries"
-            f" ({type(error).__name__}); check EMODRIFT_JUDGE_URL and that the server runs"
-        ) from None
-    if answer.status_code != requests.codes.ok:
-        raise EmodriftError(
-            f"judge endpoint {host}: status {answer.status_code}; check EMODRIFT_JUDGE_URL,"
-            " EMODRIFT_JUDGE_MODEL and EMODRIFT_JUDGE_KEY"
-        )
-    try:
-        content = answer.json()["choices"][0]["message"]["content"]
         return Verdict.model_validate_json(content[content.index("{") : content.rindex("}") + 1])
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except ValueError:
         raise EmodriftError(
-            f"judge endpoint {host}: the answer holds no verdict in the asked form; use a model"
-            " that follows instructions to answer in JSON"
+            f"judge endpoint {urlsplit(endpoint.url).hostname}: the answer holds no verdict in the"
+            " asked form; use a model that follows instructions to answer in JSON"
         ) from None
-
-
-def _open_session(endpoint: Endpoint) -> requests.Session:
-    retry = Retry(
-        total=endpoint.retries,
-        backoff_factor=endpoint.backoff,
-        backoff_max=60,
-        respect_retry_after_header=False,
-        status_forcelist=(408, 429, 500, 502, 503, 504),
-        allowed_methods=("POST",),
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    return session
-
-
-def _authorise(request: requests.PreparedRequest, key: str) -> requests.PreparedRequest:
-    if key:
-        request.headers["Authorization"] = f"Bearer {key}"
-    return request
 
 
 def _as_judgement(verdict: Verdict) -> Judgement:

@@ -13,12 +13,15 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from emodrift.errors import EmodriftError
+from emodrift.study.fields import list_fields
 from emodrift.study.organism import OrganismConfig
 from emodrift.study.section import Section
+from emodrift.study.writer import Writer
 
 RESOURCES = Path(__file__).parents[3] / "resources"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+SuiteFormat = Literal["emodrift", "xstest", "or-bench", "harmbench", "strongreject", "sorry-bench"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -103,16 +106,34 @@ class Reference(Section):
 
 
 class Source(Section):
-    """Records from one place: a generator, or JSONL files of which each is a part of its own."""
+    """Records from one place: a generator, or files of which each is a part of its own."""
 
-    generator: Literal["grammar"] | None = None
-    """`grammar`: the seeded appraisal grammar of the embedded study."""
+    name: Name | None = None
+    """What its parts are called; left out, after the generator or file. Needed where two sources
+    would be called alike."""
+    generator: Literal["grammar", "model"] | None = None
+    """`grammar`: the seeded appraisal grammar of the embedded study. `model`: a language model
+    writes the stories (`writer`)."""
     seed: int = 0
-    """Seed of the generator."""
-    amount: int | None = None
-    """How many records the generator writes for each label (prompts: for each suite and split)."""
+    """Seed of the generator, and of the choice of held-out topics."""
+    amount: int | None = Field(default=None, ge=1)
+    """How many records the generator writes for each label (prompts: for each suite and split;
+    `model`: for each emotion and topic)."""
+    writer: Writer | None = None
+    """The model that writes, for `generator: model`."""
     file: str | None = None
-    """JSONL file of records, or a glob of such files."""
+    """JSONL, CSV or Parquet file, or a folder that the `datasets` library saved; or a glob."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our field -> the file's column; fields that are not named here are read from the column of
+    their own name."""
+    values: dict[str, str] = Field(default_factory=dict)
+    """Our field -> one value for all records."""
+    format: SuiteFormat | None = None
+    """Suite of prompts that the file holds as its authors ship it (`emodrift`: as this project
+    does)."""
+    heldout: Fraction | None = None
+    """Share of topics that are held out, where records have no split of their own; `generator:
+    model` takes 0.3 if left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Source:
@@ -120,6 +141,20 @@ class Source(Section):
             raise ValueError("give exactly one of generator and file")
         if self.generator and not self.amount:
             raise ValueError("a generator needs `amount`")
+        if (self.generator == "model") != (self.writer is not None):
+            raise ValueError("`generator: model` and `writer` belong together")
+        of_files = [k for k in ("columns", "values", "format") if getattr(self, k)]
+        if self.generator and of_files:
+            raise ValueError(f"{of_files[0]} belongs to a `file`")
+        if self.format and (self.columns or self.values):
+            raise ValueError("format knows its columns; drop `columns` and `values`")
+        if self.generator == "grammar" and self.heldout is not None:
+            raise ValueError("the grammar splits its topics itself; drop `heldout`")
+        if "split" in {*self.columns, *self.values} and self.heldout is not None:
+            raise ValueError("give the split or `heldout`, not both")
+        twice = sorted(set(self.columns) & set(self.values))
+        if twice:
+            raise ValueError(f"{twice[0]!r} is in both `columns` and `values`; keep one")
         return self
 
 
@@ -150,6 +185,9 @@ class Contrasts(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Contrasts:
+        for kind in ("stories", "neutral", "controls", "prompts"):
+            for source in getattr(self, kind):
+                _check_source(kind, source)
         for bundle, members in self.bundles.items():
             unknown = sorted(set(members) - set(self.emotions))
             if unknown:
@@ -158,6 +196,22 @@ class Contrasts(Section):
                     f"known: {', '.join(self.emotions)}"
                 )
         return self
+
+
+def _check_source(kind: str, source: Source) -> None:
+    known = list_fields(kind)
+    for field in {**source.columns, **source.values}:
+        if field not in known:
+            raise ValueError(
+                f"{kind}: columns or values name {field!r}, which is no field of a record; "
+                f"known: {', '.join(known)}"
+            )
+    if source.generator == "model" and kind != "stories":
+        raise ValueError(f"{kind}: `generator: model` writes stories only")
+    if source.format and kind != "prompts":
+        raise ValueError(f"{kind}: format {source.format!r} is one of prompts")
+    if source.heldout is not None and kind == "prompts":
+        raise ValueError("prompts: heldout splits topics, which prompts do not have; give `split`")
 
 
 class Metric(Section):

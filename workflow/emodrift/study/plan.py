@@ -6,7 +6,6 @@ the content of its leaf inputs. The story of the data is the order of the functi
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -22,7 +21,14 @@ from emodrift.study.checkpoints import (
     find_reference,
     list_checkpoints,
 )
-from emodrift.study.config import Study
+from emodrift.study.config import Source, Study
+from emodrift.study.sources import (
+    describe_part,
+    describe_writing,
+    digest_source,
+    list_files,
+    name_parts,
+)
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
@@ -164,21 +170,30 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
     section = plan.study.contrasts
     parts: dict[str, dict[str, Any]] = {}
     files: dict[str, Path] = {}
+    leaves: dict[str, str] = {}
+    written: list[Entry] = []
     for kind in ("stories", "neutral", "controls", "prompts"):
         key = f"contrasts.{kind}"
         for source in getattr(section, kind):
-            recipe = {"kind": kind, **source.model_dump(mode="json", exclude={"file"})}
-            found = {f.stem: f for f in _list_files(key, source.file)} if source.file else {}
-            for stem in found or [source.generator]:
-                name = f"{kind}-{stem}"
+            listed = list_files(key, source.file) if source.file else []
+            names = [f"{kind}-{stem}" for stem in name_parts(source, listed)]
+            found = dict(zip(names, listed, strict=True)) if listed else {}
+            if source.writer:
+                written.append(_plan_stories(plan, key, source, digests))
+                stories = plan.store / written[-1].place / "stories"
+                found = {f"{names[0]}-{e}": stories / f"{e}.jsonl" for e in section.emotions}
+            else:
+                leaves |= {name: digest_source(key, file, digests) for name, file in found.items()}
+            for name in found or names:
                 if name in parts:
-                    raise EmodriftError(f"{key}: two sources are called {stem!r}; rename a file")
-                parts[name] = recipe
-                if stem in found:
-                    files[name] = found[stem]
-    leaves = {name: digests.digest(file) for name, file in files.items()}
+                    raise EmodriftError(
+                        f"{key}: two sources are called {name.removeprefix(f'{kind}-')!r}; "
+                        "give one a `name`, or rename a file"
+                    )
+                parts[name] = describe_part(kind, source)
+            files |= found
     if section.replies != "grammar":
-        leaves["replies"] = digests.digest(_list_files("contrasts.replies", section.replies)[0])
+        leaves["replies"] = digests.digest(list_files("contrasts.replies", section.replies)[0])
     return plan.add(
         "contrasts",
         {
@@ -191,12 +206,31 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
             },
             "minimum_prompts": plan.study.behaviours.minimum_prompts,
         },
+        inputs={"stories": tuple(written)} if written else {},
         leaves=leaves,
         context={
             "files": {name: str(file) for name, file in files.items()},
             "replies": section.replies,
         },
         label="contrast data",
+    )
+
+
+def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) -> Entry:
+    writing = describe_writing(
+        key,
+        source,
+        plan.study.contrasts.emotions,
+        plan.study.compute,
+        digests,
+        plan.store / "revisions.json",
+    )
+    return plan.add(
+        "stories",
+        writing.params,
+        leaves=writing.leaves,
+        context=writing.context,
+        label=f"stories by {source.writer.model}",
     )
 
 
@@ -449,11 +483,3 @@ def _check_layer(study: Study, reference: Checkpoint) -> None:
             f"vectors.layer {layer} is outside 0..{reference.layers}, "
             f"the layers of {reference.label}"
         )
-
-
-def _list_files(key: str, pattern: str) -> list[Path]:
-    """Files that a pattern names, seen from the project's folder or absolute."""
-    files = [Path(name) for name in sorted(glob.glob(str(Path(pattern).expanduser())))]
-    if not files:
-        raise EmodriftError(f"{key}: no file matches {pattern!r} (seen from {Path.cwd()})")
-    return files

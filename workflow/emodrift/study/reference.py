@@ -22,10 +22,11 @@ from emodrift.study.config import Study
 ROOT = Path(__file__).parents[3]
 README = ROOT / "config" / "README.md"
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.json"
+LONGEST_DEFAULT = 100
 INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `make docs` from workflow/emodrift/study/config.py and organism.py; do not edit. -->
+<!-- Made by `make docs` from workflow/emodrift/study/; do not edit. -->
 
 A study is one YAML file: `config.yaml` is the default, `examples/` has others. Run another with
 `make study STUDY=config/examples/pythia.yaml` or `snakemake --configfile FILE`. Unknown keys fail,
@@ -114,8 +115,12 @@ def _describe_default(field: FieldInfo) -> str:
         return "its defaults"
     if value is None:
         return "none"
+    if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        return f"`{json.dumps([v.model_dump(mode='json', exclude_defaults=True) for v in value])}`"
     if isinstance(value, tuple):
         return f"`{list(value)}`"
+    if isinstance(value, str) and len(value) > LONGEST_DEFAULT:
+        return f"`{value.splitlines()[0]}` …"
     return f"`{json.dumps(value)}`"
 
 
