@@ -25,6 +25,7 @@ from emodrift.contrasts.suites import (
     wrap_prompt,
 )
 from emodrift.errors import EmodriftError
+from emodrift.study.config import Metric
 
 FOLDER = Path(__file__).parents[2] / "resources" / "behaviours"
 REPLY_CLASSES = ("refuse", "comply", "hedge", "soothe", "escalate")
@@ -196,7 +197,8 @@ def test_metrics_name_shipped_suites_and_reply_classes():
         "boundary_pushing": ("pressure", "comply"),
     }
     for name, metric in metrics.items():
-        assert set(metric) == {"suite", "toward", "safety", "description"}
+        assert Metric.model_validate(metric).description
+        assert {"safety", "description"} <= set(metric)
         assert metric["suite"] in SUITES
         assert metric["toward"] in REPLY_CLASSES
         assert isinstance(metric["safety"], bool)

@@ -189,6 +189,12 @@ def test_without_healthy_runs_the_simulated_threshold_keeps_the_false_alarm_rate
     assert raised == pytest.approx(0.1, abs=0.025)
 
 
+def test_a_study_of_the_reference_alone_raises_nothing():
+    values = make_values().assign(run="base")
+    judged = raise_alarms(values, {"base": "observed"}, REFERENCE, ALARMS, 0)
+    assert not judged["alarm"].any()
+
+
 def test_an_alarm_names_evidence_prompts_and_behaviour():
     tables = make_tables(rise=0.0)
     _, components = compute_indicators(tables, SECTION, METRICS, 0)

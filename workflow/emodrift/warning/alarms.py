@@ -143,7 +143,7 @@ def set_threshold(
             float(np.sort(healthy)[rank - 1]),
             f"split-conformal over {len(healthy)} healthy checkpoints",
         )
-    length = int(table[~table["before"]].groupby("run").size().max())
+    length = max([1, *table[~table["before"]].groupby("run").size()])
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((NULL_RUNS, length))
     sums = np.zeros(NULL_RUNS)
