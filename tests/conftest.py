@@ -83,15 +83,24 @@ class Project:
         change(study)
         self.config.write_text(yaml.safe_dump(study, sort_keys=False))
 
+    @property
+    def command(self):
+        return [sys.executable, "-m", "snakemake", "--configfile", "config/study.yaml"]
+
+    @property
+    def place(self):
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow")}
+        return {"cwd": self.folder, "env": environment}
+
+    def start(self):
+        """Start Snakemake in a process group of its own."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self.command, start_new_session=True, **self.place, **quiet)
+
     def run(self, *arguments, check=True):
         """Run Snakemake on the study."""
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow")}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--configfile", "config/study.yaml", *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
+            [*self.command, *arguments], capture_output=True, text=True, **self.place
         )
         if check and done.returncode:
             raise AssertionError(f"snakemake failed:\n{done.stdout}\n{done.stderr}")

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import time
 
 import pytest
 
@@ -124,7 +126,7 @@ def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
 
 
 def test_a_figures_colour_redraws_that_figure(study):
-    study.edit_study(lambda s: s["figures"].update(palettes={"layer_map": "magma"}))
+    study.edit_study(lambda s: s.update(figures={"palettes": {"layer_map": "magma"}}))
     assert study.list_jobs() == {"figure": 1, "report": 1, "publication": 1}
 
 
@@ -146,13 +148,35 @@ def test_parts_that_did_not_change_are_not_extracted_again(study):
     study.edit_study(lambda s: s["contrasts"]["controls"].update(amount=24))
     parts = study.folder / "results/store/activation-parts"
     before = {p.name for p in parts.iterdir()}
-    study.run("--until", "activations")
+    study.run()
     added = {p.name for p in parts.iterdir()} - before
     assert len(added) == 2
 
 
-def test_a_killed_job_leaves_nothing_that_looks_finished(study):
-    entry = next((study.folder / "results/store/drift").iterdir())
-    (entry / "manifest.json").unlink()
+def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
+    study.edit_study(lambda s: s["steering"].update(strengths=[-0.3, 0.3]))
+    jobs = study.list_jobs()
+    assert jobs["responses"] == 2
+    assert not {"activations", "vectors", "lock", "drift"} & set(jobs)
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):
+    save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
+    store = study.folder / "results/store"
+    finished = {m.parent for m in store.glob("*/*/manifest.json")}
+    run = study.start()
+    try:
+        deadline = time.monotonic() + 120
+        while not (begun := [p for p in store.glob("*/.*") if p.is_dir()]):
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    keys = {path.name.split(".")[1] for path in begun}
+    now = {m.parent for m in store.glob("*/[!.]*/manifest.json")}
+    assert finished <= now
+    assert not keys & {entry.name for entry in now}
     study.run()
-    assert (entry / "manifest.json").exists()
+    assert keys <= {m.parent.name for m in store.glob("*/[!.]*/manifest.json")}
+    assert study.list_jobs() == {}

@@ -110,9 +110,10 @@ class Plan:
         self.after[entry.place] = earlier
 
     def list_needed(self, entry: Entry) -> list[Entry]:
-        """Entries whose jobs must be done before an entry's."""
+        """Entries whose jobs must be done before an entry's job, if that is still to run."""
         earlier = self.after.get(entry.place)
-        return entry.list_inputs() + ([earlier] if earlier else [])
+        waits = earlier and not entry_exists(self.store / entry.place)
+        return entry.list_inputs() + ([earlier] if waits else [])
 
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
