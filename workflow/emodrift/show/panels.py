@@ -28,9 +28,6 @@ def list_runs(names: Iterable[str]) -> list[str]:
 
 
 def hide_spare(grid: np.ndarray, used: int) -> None:
-    """Hide the panels of a grid that are not used, and label the columns they end."""
-    for place, axes in enumerate(grid.flat):
-        if place >= used:
-            axes.set_visible(False)
-        elif place + grid.shape[1] >= used:
-            axes.tick_params(labelbottom=True)
+    """Hide the panels of a grid that are not used."""
+    for axes in grid.flat[used:]:
+        axes.set_visible(False)
