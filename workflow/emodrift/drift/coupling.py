@@ -30,7 +30,6 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 
 def measure_coupling(
     checkpoints: Sequence[dict[str, Any]],
-    reference: int,
     statistics: dict[str, Any],
     seed: int,
     metrics: Mapping[str, Mapping[str, Any]],
@@ -52,7 +51,7 @@ def measure_coupling(
         Behaviour metrics by name.
     responses
         Entries, one for each checkpoint.
-    checkpoints, reference, statistics, seed, lock, out
+    checkpoints, statistics, seed, lock, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
     kinds, bundles = open_lock(lock)["kind"].values, open_bundles(lock)

@@ -23,7 +23,6 @@ from emodrift.vectors.lock import open_bundles, open_lock
 
 def measure_evocation(
     checkpoints: Sequence[dict[str, Any]],
-    reference: int,
     statistics: dict[str, Any],
     seed: int,
     indicators: Mapping[str, Any],
@@ -46,7 +45,7 @@ def measure_evocation(
         Config: which bundle is caution, and which metrics' suites are contrasted.
     activations, responses
         Entries, one for each checkpoint.
-    checkpoints, reference, statistics, seed, lock, out
+    checkpoints, statistics, seed, lock, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
     locked, bundles = open_lock(lock), open_bundles(lock)

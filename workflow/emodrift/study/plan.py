@@ -356,21 +356,24 @@ def _plan_summaries(
             {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens}
             for c in plan.checkpoints
         ],
-        "reference": plan.checkpoints.index(reference),
-        "statistics": study.statistics.model_dump(mode="json"),
         "seed": study.seed,
     }
+    origin = {"reference": plan.checkpoints.index(reference)}
+    intervals = {"statistics": study.statistics.model_dump(mode="json")}
     section = study.indicators.model_dump(mode="json")
     metrics = {
         k: m.model_dump(mode="json", exclude={"description"})
         for k, m in study.behaviours.metrics.items()
     }
     drift = plan.add(
-        "drift", common, inputs={"vectors": tuple(vectors), "lock": lock}, label="all checkpoints"
+        "drift",
+        common | origin | intervals,
+        inputs={"vectors": tuple(vectors), "lock": lock},
+        label="all checkpoints",
     )
     evocation = plan.add(
         "evocation",
-        {**common, "indicators": section, "metrics": metrics},
+        common | intervals | {"indicators": section, "metrics": metrics},
         inputs={
             "activations": tuple(activations),
             "responses": tuple(responses),
@@ -380,7 +383,7 @@ def _plan_summaries(
     )
     coupling = plan.add(
         "coupling",
-        {**common, "metrics": metrics},
+        common | intervals | {"metrics": metrics},
         inputs={"responses": tuple(responses), "lock": lock},
         label="all checkpoints",
     )
@@ -388,6 +391,7 @@ def _plan_summaries(
         "indicators",
         {
             **common,
+            **origin,
             "indicators": section,
             "metrics": metrics,
             "roles": {name: run.role for name, run in study.runs.items()},

@@ -19,7 +19,6 @@ PROMPTS_NAMED = 5
 def measure_indicators(
     checkpoints: Sequence[dict[str, Any]],
     reference: int,
-    statistics: dict[str, Any],
     seed: int,
     indicators: Mapping[str, Any],
     metrics: Mapping[str, Mapping[str, Any]],
@@ -39,7 +38,7 @@ def measure_indicators(
         Config.
     drift, evocation, coupling
         Entries of the three changes.
-    checkpoints, reference, statistics, seed, out
+    checkpoints, reference, seed, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
     tables = Tables(
