@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from emodrift.models.loading import LanguageModel
 
@@ -76,6 +80,36 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
 
 
 @contextlib.contextmanager
+def track_gradients(model: LanguageModel) -> Iterator[None]:
+    """Start autograd's graph at layer 0, so that weights need no gradient.
+
+    Enter it before :func:`record_residual`, whose tensors are then part of the graph.
+    """
+
+    def start(_module, args, kwargs):
+        if args:
+            return (args[0].detach().requires_grad_(torch.is_grad_enabled()), *args[1:]), kwargs
+        hidden = kwargs["hidden_states"].detach().requires_grad_(torch.is_grad_enabled())
+        return args, {**kwargs, "hidden_states": hidden}
+
+    handle = model.blocks[0].register_forward_pre_hook(start, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def recompute_blocks(model: LanguageModel, recompute: bool) -> Iterator[None]:
+    """Keep only the blocks' inputs for the backward pass and run each block again there."""
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks if recompute else ():
+            again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+            stack.enter_context(replace_forward(block, again))
+        yield
+
+
+@contextlib.contextmanager
 def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
     """Run only the blocks above a layer, from a residual stream that was recorded there.
 
@@ -89,14 +123,23 @@ def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterato
         (batch, token, hidden) residual stream at that layer.
     """
     value = (hidden,) if model.blocks_return_tuples else hidden
-    passed = model.blocks[:layer]
-    for block in passed:
-        block.forward = lambda *_args, **_kwargs: value
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks[:layer]:
+            stack.enter_context(replace_forward(block, lambda *_args, **_kwargs: value))
+        yield
+
+
+@contextlib.contextmanager
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give a module another ``forward`` during the block."""
+    before = vars(module).get("forward")
+    module.forward = forward
     try:
         yield
     finally:
-        for block in passed:
-            del block.forward
+        del module.forward
+        if before is not None:
+            module.forward = before
 
 
 def _hidden_of(output: Tensor | tuple) -> Tensor:
