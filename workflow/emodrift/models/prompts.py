@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +12,6 @@ from emodrift.errors import EmodriftError
 from emodrift.models.loading import LanguageModel
 
 TokenIds = list[int]
-
-
-class Batch(NamedTuple):
-    """Right-padded rows: which prompts, their token ids and attention mask (row, token)."""
-
-    rows: list[int]
-    ids: Tensor
-    mask: Tensor
 
 
 def encode_texts(model: LanguageModel, texts: Iterable[str]) -> list[TokenIds]:
@@ -89,21 +81,15 @@ def encode_replies(
     return encoded
 
 
-def make_batches(
-    model: LanguageModel, encoded: Sequence[TokenIds], batch_tokens: int
-) -> Iterator[Batch]:
-    """Right-padded batches of length-sorted rows within a token budget."""
-    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
-    while order:
-        width = len(encoded[order[0]])
-        size = max(1, batch_tokens // width)
-        rows, order = order[:size], order[size:]
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        mask = torch.zeros(len(rows), width, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(encoded[row])] = torch.tensor(encoded[row])
-            mask[i, : len(encoded[row])] = 1
-        yield Batch(rows, ids.to(model.device), mask.to(model.device))
+def pad_rows(encoded: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+    """Right-padded token ids and attention mask, both (row, token)."""
+    width = max(map(len, encoded))
+    ids = torch.zeros(len(encoded), width, dtype=torch.long)
+    mask = torch.zeros(len(encoded), width, dtype=torch.long)
+    for row, tokens in enumerate(encoded):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    return ids, mask
 
 
 def check_lengths(model: LanguageModel, encoded: Sequence[TokenIds], what: str) -> None:
