@@ -115,27 +115,28 @@ def resume_within_memory(
     work: Callable[[list[int]], Mapping[str, np.ndarray]],
     name_row: Callable[[int], str],
     kept: KeptRows | None,
+    rows: Iterable[int] | None = None,
 ) -> Iterator[tuple[list[int], Mapping[str, np.ndarray]]]:
     """As :func:`run_within_memory`, after the rows that an earlier, unfinished job has kept.
 
     Parameters
     ----------
-    sizes, budget, name_row
+    sizes, budget, name_row, rows
         See :func:`run_within_memory`.
     work
         Row numbers -> arrays by name, the first axis of each runs over these rows.
     kept
         Where finished rows are kept; None keeps nothing.
     """
-    left = set(range(len(sizes)))
+    left = set(range(len(sizes)) if rows is None else rows)
     if kept:
-        for rows, arrays in kept.restore():
-            left -= set(rows)
-            yield rows, arrays
-    for rows, arrays in run_within_memory(sizes, budget, work, name_row, left):
+        for batch, arrays in kept.restore(left):
+            left -= set(batch)
+            yield batch, arrays
+    for batch, arrays in run_within_memory(sizes, budget, work, name_row, left):
         if kept:
-            kept.keep(rows, arrays)
-        yield rows, arrays
+            kept.keep(batch, arrays)
+        yield batch, arrays
 
 
 def is_out_of_memory(error: BaseException) -> bool:

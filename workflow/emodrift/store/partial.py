@@ -13,7 +13,7 @@ import os
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,20 +54,20 @@ class KeptRows:
     def __exit__(self, *_error: object) -> None:
         self.flush()
 
-    def restore(self) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-        """Rows kept by earlier jobs, each row once, and their arrays by name."""
-        seen: set[int] = set()
+    def restore(self, rows: Collection[int]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """Those of some rows that earlier jobs have kept, each once, and their arrays by name."""
+        missing = set(rows)
         for path in sorted(self.folder.glob("*.npz")):
             arrays = _read_block(path)
             if arrays is None:
                 continue
-            rows = arrays.pop(ROWS).tolist()
-            new = [k for k, row in enumerate(rows) if row not in seen]
-            seen.update(rows)
-            if new:
-                yield [rows[k] for k in new], {n: a[new] for n, a in arrays.items()}
-        if seen:
-            logging.info("%d rows are kept from an interrupted job", len(seen))
+            kept = arrays.pop(ROWS).tolist()
+            places = [place for place, row in enumerate(kept) if row in missing]
+            if places:
+                missing.difference_update(kept)
+                yield [kept[k] for k in places], {n: a[places] for n, a in arrays.items()}
+        if len(missing) < len(rows):
+            logging.info("%d rows are kept from an interrupted job", len(rows) - len(missing))
 
     def keep(self, rows: Sequence[int], arrays: Mapping[str, np.ndarray]) -> None:
         """Keep finished rows; they are on the disk within half a minute.
