@@ -25,7 +25,12 @@ class Part(NamedTuple):
 
 
 def list_parts(
-    contrasts: Path, activations: Mapping[str, Any], dtype: str, checkpoint: str, code: str
+    contrasts: Path,
+    activations: Mapping[str, Any],
+    chat: Mapping[str, Any],
+    dtype: str,
+    checkpoint: str,
+    code: str,
 ) -> dict[str, Part]:
     """Every part of a data set as it would be kept for one checkpoint.
 
@@ -35,6 +40,8 @@ def list_parts(
         Entry of the contrast data.
     activations
         Config: the `activations` section.
+    chat
+        How prompts go through the chat template; see :func:`emodrift.models.loading.load_model`.
     dtype
         Data type of the weights.
     checkpoint
@@ -47,7 +54,7 @@ def list_parts(
         recipe = {
             "checkpoint": checkpoint,
             "part": digest_file(contrasts / "parts" / f"{name}.jsonl"),
-            "reading": _reading_of(kind, activations),
+            "reading": _reading_of(kind, activations, chat),
             "dtype": dtype,
             "code": code,
         }
@@ -66,11 +73,12 @@ def write_parts(parts: Mapping[str, Part], out: Path) -> None:
     (out / "parts.json").write_text(json.dumps(table, indent=1) + "\n")
 
 
-def _reading_of(kind: str, section: Mapping[str, Any]) -> dict[str, Any]:
+def _reading_of(kind: str, section: Mapping[str, Any], chat: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "prompts":
         return {
             "pooling": "reply",
             "prompt_format": section["prompt_format"],
             "plain_prompt": section["plain_prompt"],
+            "chat": dict(chat),
         }
     return {"pooling": section["pooling"], "from_token": section["from_token"]}

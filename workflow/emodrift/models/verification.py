@@ -73,8 +73,8 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
             break
     if not _packs_trees(model, one["input_ids"], tolerance):
         raise EmodriftError(
-            f"{label}: replies packed as a tree behind a prompt do not give what they give alone in "
-            f"{kind}, whose attention does not follow a mask; this architecture is not supported"
+            f"{label}: replies packed as a tree behind a prompt do not give what they give alone, "
+            f"for attention in {kind} does not follow a mask; this architecture is not supported"
         )
     return model
 
