@@ -33,6 +33,7 @@ class Part(NamedTuple):
 def list_parts(
     contrasts: Path,
     activations: Mapping[str, Any],
+    chat: Mapping[str, Any],
     asking: Mapping[str, Any],
     dtype: str,
     checkpoint: str,
@@ -46,6 +47,8 @@ def list_parts(
         Entry of the contrast data.
     activations
         Config: the `activations` section.
+    chat
+        How prompts go through the chat template; see :func:`emodrift.models.loading.load_model`.
     asking
         How prompts are asked and replies scored; see
         :func:`emodrift.measure.gradients.measure_gradients`.
@@ -64,11 +67,12 @@ def list_parts(
             "dtype": dtype,
             "code": code,
         }
-        parts.append(_keep(name, kind, recipe | {"reading": _reading_of(kind, activations)}))
+        parts.append(_keep(name, kind, recipe | {"reading": _reading_of(kind, activations, chat)}))
         if kind == "prompts":
             replies = digest_file(contrasts / "replies.json")
+            reading = {**asking, "chat": dict(chat)}
             parts.append(
-                _keep(name, "gradients", recipe | {"reading": dict(asking), "replies": replies})
+                _keep(name, "gradients", recipe | {"reading": reading, "replies": replies})
             )
     return parts
 
@@ -89,11 +93,12 @@ def _keep(name: str, kind: str, recipe: dict[str, Any]) -> Part:
     return Part(name, kind, f"{stage}/{make_key(**recipe)}", recipe)
 
 
-def _reading_of(kind: str, section: Mapping[str, Any]) -> dict[str, Any]:
+def _reading_of(kind: str, section: Mapping[str, Any], chat: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "prompts":
         return {
             "pooling": "reply",
             "prompt_format": section["prompt_format"],
             "plain_prompt": section["plain_prompt"],
+            "chat": dict(chat),
         }
     return {"pooling": section["pooling"], "from_token": section["from_token"]}

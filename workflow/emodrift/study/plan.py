@@ -29,6 +29,7 @@ from emodrift.study.sources import (
     list_files,
     name_parts,
 )
+from emodrift.study.templates import describe_chat
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
@@ -255,14 +256,15 @@ def _plan_checkpoints(
     reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
     _check_layer(study, reference)
 
-    activations = [_plan_activations(plan, c, contrasts) for c in plan.checkpoints]
+    chat = describe_chat(study.activations, plan.store)
+    activations = [_plan_activations(plan, c, contrasts, chat) for c in plan.checkpoints]
     vectors = [
         _plan_vectors(plan, c, a) for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     at_reference = plan.checkpoints.index(reference)
     lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
     responses = [
-        _plan_responses(plan, c, contrasts, lock, a)
+        _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
@@ -270,9 +272,14 @@ def _plan_checkpoints(
     plan.publication = _plan_publication(plan, summaries, figures, lock)
 
 
-def _plan_activations(plan: Plan, checkpoint: Checkpoint, contrasts: Entry) -> Entry:
+def _plan_activations(
+    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+) -> Entry:
+    section = plan.study.activations
+    of_chat = {"chat_template", "system_prompt", "template_arguments"}
     reading = {
-        "activations": plan.study.activations.model_dump(mode="json"),
+        "activations": section.model_dump(mode="json", exclude=of_chat),
+        "chat": chat,
         "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
@@ -281,7 +288,7 @@ def _plan_activations(plan: Plan, checkpoint: Checkpoint, contrasts: Entry) -> E
         "activations",
         {"reading": reading},
         inputs={"contrasts": contrasts},
-        context={"model": _describe_loading(plan.study, checkpoint)},
+        context={"model": _describe_loading(plan.study, checkpoint, chat)},
         label=checkpoint.label,
     )
 
@@ -318,7 +325,12 @@ def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: E
 
 
 def _plan_responses(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, lock: Entry, activations: Entry
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    lock: Entry,
+    activations: Entry,
+    chat: Mapping[str, Any],
 ) -> Entry:
     study = plan.study
     entry = plan.add(
@@ -330,12 +342,13 @@ def _plan_responses(
                 "plain_prompt": study.activations.plain_prompt,
                 "phrasing_score": study.behaviours.phrasing_score,
             },
+            "chat": chat,
             "dtype": study.compute.dtype,
         },
         inputs={"contrasts": contrasts, "lock": lock},
         leaves={"checkpoint": checkpoint.digest},
         context={
-            "model": _describe_loading(study, checkpoint),
+            "model": _describe_loading(study, checkpoint, chat),
             "activations": {**activations.params["reading"], "code": activations.code},
         },
         label=checkpoint.label,
@@ -489,11 +502,14 @@ def _describe_asking(study: Study) -> dict[str, Any]:
     }
 
 
-def _describe_loading(study: Study, checkpoint: Checkpoint) -> dict[str, Any]:
+def _describe_loading(
+    study: Study, checkpoint: Checkpoint, chat: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "location": checkpoint.location,
         "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
         "dtype": study.compute.dtype,
+        "chat": chat,
     }
 
 
