@@ -16,13 +16,10 @@ from transformers import (
 from emodrift.contrasts.grammar import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
-from emodrift.measure.arrays import compress_activations
-from emodrift.measure.responses import (
-    choose_spread,
-    grow_tree,
-    score_prompts,
-    score_steered,
-)
+from emodrift.measure.arrays import compress
+from emodrift.measure.gradients import compute_odds, differentiate_prompts
+from emodrift.measure.responses import choose_spread, score_steered
+from emodrift.measure.trees import grow_tree, mark_steered, pack_rows, run_packed
 from emodrift.models.loading import LanguageModel, find_blocks, load_model, verify_blocks
 from emodrift.models.prompts import encode_prompts, encode_replies
 from emodrift.models.residual import steer_residual
@@ -59,6 +56,7 @@ def build(kind):
     tokenizer = build_tokenizer()
     config = CONFIGS[kind]
     config.vocab_size = len(tokenizer)
+    config.pad_token_id = tokenizer.pad_token_id
     config.initializer_range = 0.3
     return wrap(AutoModelForCausalLM.from_config(config), tokenizer)
 
@@ -126,14 +124,14 @@ def test_architectures_are_read_and_scored_like_plain_transformers(kind, stories
 
     prompts, classes = encode(model)
     tree = grow_tree(classes)
-    scores = score_prompts(model, prompts, tree, "mean", 2_000, "x")
+    scores = differentiate_prompts(
+        model, prompts, tree, (), "all", "mean", 2_000, False, "x"
+    ).scores
     np.testing.assert_allclose(scores, score_plainly(model, prompts, classes), atol=2e-4)
 
     direction = torch.nn.functional.normalize(torch.randn(1, 32), dim=1)
-    steered, norm = score_steered(
-        model, prompts, tree, direction, 2, [0.5], "all", "mean", 2_000, "x"
-    )
-    with steer_residual(model, 2, 0.5 * norm * direction[0]):
+    steered = score_steered(model, prompts, tree, direction, 2, [3.0], "all", "mean", 2_000, "x")
+    with steer_residual(model, 2, 3.0 * direction[0]):
         expected = score_plainly(model, prompts, classes)
     np.testing.assert_allclose(steered[0, 0], expected, atol=5e-4)
 
@@ -167,13 +165,13 @@ def test_steering_equals_adding_the_vector_by_hand(model, layer, positions):
     prompts, classes = encode(model)
     tree = grow_tree(classes)
     directions = torch.nn.functional.normalize(torch.randn(2, 32), dim=1)
-    strengths = [-0.5, 0.5]
-    scores, norm = score_steered(
-        model, prompts, tree, directions, layer, strengths, positions, "sum", 900, "x"
+    lengths = [-4.0, 4.0]
+    scores = score_steered(
+        model, prompts, tree, directions, layer, lengths, positions, "sum", 900, "x"
     )
     one = prompts[3]
     for d in range(2):
-        for s, strength in enumerate(strengths):
+        for s, length in enumerate(lengths):
             row = []
             for phrasings in classes.values():
                 values = []
@@ -183,12 +181,79 @@ def test_steering_equals_adding_the_vector_by_hand(model, layer, positions):
                     where[:, len(one) - 1 if positions == "reply" else 0 :] = 1
                     with (
                         torch.inference_mode(),
-                        steer_residual(model, layer, where * strength * norm * directions[d]),
+                        steer_residual(model, layer, where * length * directions[d]),
                     ):
                         logp = model.network(ids).logits[0].log_softmax(-1)[len(one) - 1 : -1]
                     values.append(logp[torch.arange(len(reply)), reply].sum())
                 row.append(torch.stack(values).logsumexp(0) - np.log(len(values)))
             np.testing.assert_allclose(scores[d, s, 3], np.array(row), atol=5e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("positions", ["reply", "all"])
+def test_gradients_equal_central_finite_differences_at_every_layer(kind, positions):
+    model = build(kind)
+    model.network.double()
+    prompts, classes = encode(model)
+    tree = grow_tree(classes)
+    targets = [(0, 1), (0, 3), (2, 0), (5, 2)]
+    found = differentiate_prompts(
+        model, prompts, tree, targets, positions, "mean", 700, kind == "llama", "x"
+    )
+    directions = torch.nn.functional.normalize(torch.randn(2, 32, dtype=torch.float64), dim=1)
+    for layer in range(model.layers - 1):
+        length = 1e-3 * float(found.norms[layer])
+        moved = score_steered_exactly(model, prompts, tree, directions, layer, length, positions)
+        for number, (row, reply_class) in enumerate(targets):
+            expected = (moved[:, 1, row, reply_class] - moved[:, 0, row, reply_class]) / 2e-3
+            slopes = directions.numpy() @ found.gradients[number, layer]
+            scale = np.abs(expected).max()
+            assert np.abs(slopes - expected).max() < 0.01 * scale, (layer, number)
+
+
+def score_steered_exactly(model, prompts, tree, directions, layer, length, positions):
+    """Log-odds (direction, sign, prompt, reply_class) in double precision, without resuming."""
+    table = np.empty((len(directions), 2, len(prompts), tree.classes))
+    packed = pack_rows(prompts, tree, torch.float64)
+    steered = mark_steered(packed, positions)[..., None].double()
+    for d, direction in enumerate(directions):
+        for s, sign in enumerate((-1, 1)):
+            with (
+                torch.no_grad(),
+                steer_residual(model, layer, sign * length * direction * steered),
+            ):
+                logits = run_packed(model, packed, tree)
+            logp = logits.log_softmax(-1)
+            logp = logp.gather(-1, tree.ids[None, :, None].expand(len(prompts), -1, 1))[..., 0]
+            member = torch.nn.functional.one_hot(tree.branch - 1).double()
+            phrasing = logp @ (member / member.sum(0))
+            own = [phrasing[:, tree.reply_class == c] for c in range(tree.classes)]
+            scores = torch.stack([p.logsumexp(-1) - np.log(p.shape[1]) for p in own], -1)
+            table[d, s] = compute_odds(scores).numpy()
+    return table
+
+
+def test_recomputed_blocks_give_the_same_gradients(model):
+    prompts, classes = encode(model)
+    tree, targets = grow_tree(classes), [(0, 1), (0, 3), (4, 2)]
+    kept, again = (
+        differentiate_prompts(model, prompts, tree, targets, "reply", "sum", 900, recompute, "x")
+        for recompute in (False, True)
+    )
+    np.testing.assert_allclose(again.gradients, kept.gradients, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(again.scores, kept.scores, rtol=1e-5)
+    assert not any("forward" in vars(block) for block in model.blocks)
+
+
+def test_gradients_do_not_depend_on_the_batch(model):
+    prompts, classes = encode(model)
+    tree, targets = grow_tree(classes), [(3, 1), (0, 3), (3, 2), (5, 0)]
+    one, many = (
+        differentiate_prompts(model, prompts, tree, targets, "reply", "sum", budget, False, "x")
+        for budget in (1, 10_000)
+    )
+    np.testing.assert_allclose(one.gradients, many.gradients, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(one.norms, many.norms, rtol=1e-5)
 
 
 def test_no_vector_stays_behind_after_steering_even_after_an_error(model):
@@ -213,8 +278,9 @@ def test_the_mean_starts_at_a_third_of_a_short_text():
 
 def test_half_precision_is_used_unless_it_would_overflow(model, stories):
     array = extract_part(model, stories[:4], READINGS["last"], 300, "x")
-    assert compress_activations(array).dtype == np.float16
-    assert compress_activations(array * 1e6).dtype == np.float32
+    assert compress(array.to_dataset(), "activation")["activation"].dtype == np.float16
+    loud = (array * 1e6).to_dataset(name="activation")
+    assert compress(loud, "activation")["activation"].dtype == np.float32
 
 
 def test_a_spread_of_prompts_takes_families_in_turn():

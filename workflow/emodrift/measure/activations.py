@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record, load_part
+from emodrift.contrasts.dataset import Record, load_part, load_replies
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import compress_activations, label_activations, save_array
+from emodrift.measure.arrays import compress, label_activations, save_array
+from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.parts import Part
 from emodrift.models.loading import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
@@ -54,10 +55,10 @@ POOLINGS: dict[str, Callable[[int, int], np.ndarray]] = {
 
 def measure_parts(
     model: LanguageModel,
-    parts: Mapping[str, Part],
+    parts: Iterable[Part],
     contrasts: Path,
     store: Path,
-    batch_tokens: int,
+    loading: Mapping[str, Any],
     label: str,
 ) -> None:
     """Measure parts of the contrast data on a loaded checkpoint, each as an entry of its own.
@@ -69,29 +70,34 @@ def measure_parts(
     model
         The checkpoint.
     parts
-        The parts to measure, by name.
+        The parts to measure.
     contrasts
         Entry of the contrast data.
     store
         Root of the store.
-    batch_tokens
-        Tokens per batch.
+    loading
+        Config: the `compute` section.
     label
         Checkpoint, for progress and errors.
     """
-    budget = TokenBudget(batch_tokens)
-    for name, part in parts.items():
-        manifest = {"stage": "activation-parts", "inputs": {}, "params": part.recipe}
+    budget = TokenBudget(loading["batch_tokens"])
+    for part in parts:
+        stage = part.place.partition("/")[0]
+        manifest = {"stage": stage, "inputs": {}, "params": part.recipe}
+        reading, what = part.recipe["reading"], f"{label}, {part.name}"
+        records = load_part(contrasts, part.name)
         with write_entry(store / part.place, manifest) as scratch:
-            array = extract_part(
-                model,
-                load_part(contrasts, name),
-                part.recipe["reading"],
-                budget,
-                f"{label}, {name}",
-                locate_partial(store / part.place),
-            )
-            save_array(compress_activations(array).to_dataset(), scratch / "activations.zarr")
+            if part.kind == "gradients":
+                replies = load_replies(contrasts)
+                recompute = loading["recompute_blocks"]
+                found = measure_gradients(
+                    model, records, reading, replies, loading["batch_tokens"], recompute, what
+                )
+                save_array(compress(found, "gradient"), scratch / "gradients.zarr")
+            else:
+                partial = locate_partial(store / part.place)
+                array = extract_part(model, records, reading, budget, what, partial)
+                save_array(compress(array.to_dataset(), "activation"), scratch / "activations.zarr")
 
 
 def extract_part(

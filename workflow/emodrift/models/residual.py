@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from emodrift.models.language_model import LanguageModel
 
@@ -76,6 +78,36 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
         yield
     finally:
         handle.remove()
+
+
+@contextlib.contextmanager
+def track_gradients(model: LanguageModel) -> Iterator[None]:
+    """Start autograd's graph at layer 0, so that weights need no gradient.
+
+    Enter it before :func:`record_residual`, whose tensors are then part of the graph.
+    """
+
+    def start(_module, args, kwargs):
+        if args:
+            return (args[0].detach().requires_grad_(torch.is_grad_enabled()), *args[1:]), kwargs
+        hidden = kwargs["hidden_states"].detach().requires_grad_(torch.is_grad_enabled())
+        return args, {**kwargs, "hidden_states": hidden}
+
+    handle = model.blocks[0].register_forward_pre_hook(start, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def recompute_blocks(model: LanguageModel, recompute: bool) -> Iterator[None]:
+    """Keep only the blocks' inputs for the backward pass and run each block again there."""
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks if recompute else ():
+            again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+            stack.enter_context(replace_forward(block, again))
+        yield
 
 
 @contextlib.contextmanager

@@ -225,6 +225,8 @@ class Metric(Section):
     """Whether the metric is one of safety (else it is a broad one)."""
     desired: Literal["more", "less"] = "more"
     """Whether sound training raises or lowers it."""
+    bundles: tuple[Name, ...] = ()
+    """Bundles of emotions that are meant to move it, for modularity."""
     description: str = ""
     """What it tells, in a sentence."""
 
@@ -308,6 +310,8 @@ class Statistics(Section):
     """Bootstrap draws over topics or prompt families."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
+    nulls: int = Field(default=1000, ge=100)
+    """Null directions of each kind that slopes are held against."""
 
 
 class Indicators(Section):
@@ -369,6 +373,9 @@ class Compute(Section):
     deterministic: bool = False
     """Rule out algorithms on a GPU that give other bits from run to run (slower); see
     docs/engine.md."""
+    recompute_blocks: bool = False
+    """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
+    a fraction of the memory and about half as much time again."""
     allow_pickle: bool = False
     """Load checkpoints that have no safetensors files. Pickled weights can run code."""
 
@@ -406,6 +413,7 @@ class Study(Section):
             )
         if self.vectors.estimator == "neutral_difference" and not self.contrasts.neutral:
             raise ValueError("vectors.estimator neutral_difference needs contrasts.neutral")
+        self._check_metrics()
         self._check_indicators()
         grown = set(self.organism.runs) if self.organism else set()
         for name, run in self.runs.items():
@@ -416,6 +424,15 @@ class Study(Section):
                         f"lacks: {', '.join(sorted(grown)) or 'there is no organism section'}"
                     )
         return self
+
+    def _check_metrics(self) -> None:
+        for name, metric in self.behaviours.metrics.items():
+            for bundle in metric.bundles:
+                if bundle not in self.contrasts.bundles:
+                    raise ValueError(
+                        f"behaviours.metrics.{name}.bundles names {bundle!r}, which "
+                        f"contrasts.bundles lacks: {', '.join(self.contrasts.bundles)}"
+                    )
 
     def _check_indicators(self) -> None:
         section = self.indicators
@@ -475,7 +492,10 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
         contrasts.setdefault("bundles", bundles)
     if "metrics" not in behaviours:
         shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
-        behaviours["metrics"] = yaml.safe_load(shipped)
+        behaviours["metrics"] = {
+            name: metric | {"bundles": [b for b in metric["bundles"] if b in contrasts["bundles"]]}
+            for name, metric in yaml.safe_load(shipped).items()
+        }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
 
 

@@ -262,7 +262,7 @@ def _plan_checkpoints(
         _plan_vectors(plan, c, a) for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     at_reference = plan.checkpoints.index(reference)
-    lock = _plan_lock(plan, reference, vectors[at_reference])
+    lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
     responses = [
         _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
@@ -279,7 +279,7 @@ def _plan_activations(
     of_chat = {"chat_template", "system_prompt", "template_arguments"}
     reading = {
         "activations": section.model_dump(mode="json", exclude=of_chat),
-        "chat": chat,
+        "asking": _describe_asking(plan.study, chat),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
     }
@@ -307,16 +307,18 @@ def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Ent
     )
 
 
-def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry) -> Entry:
+def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: Entry) -> Entry:
     return plan.add(
         "lock",
         {
             "layer": plan.study.vectors.layer,
             "bundles": {k: list(v) for k, v in plan.study.contrasts.bundles.items()},
+            "confound_variance": plan.study.vectors.confound_variance,
             "random_directions": plan.study.steering.random_directions,
+            "nulls": plan.study.statistics.nulls,
             "seed": plan.study.seed,
         },
-        inputs={"vectors": vectors},
+        inputs={"activations": activations, "vectors": vectors},
         label=f"reference {reference.label}",
     )
 
@@ -389,7 +391,6 @@ def _plan_summaries(
         common | intervals | {"indicators": section, "metrics": metrics},
         inputs={
             "activations": tuple(activations),
-            "responses": tuple(responses),
             "lock": lock,
         },
         label="all checkpoints",
@@ -397,7 +398,11 @@ def _plan_summaries(
     coupling = plan.add(
         "coupling",
         common | intervals | {"metrics": metrics},
-        inputs={"responses": tuple(responses), "lock": lock},
+        inputs={
+            "activations": tuple(activations),
+            "responses": tuple(responses),
+            "lock": lock,
+        },
         label="all checkpoints",
     )
     indicators = plan.add(
@@ -479,6 +484,22 @@ def _plan_publication(
         },
         label=study.name,
     )
+
+
+def _describe_asking(study: Study, chat: Mapping[str, Any]) -> dict[str, Any]:
+    toward: dict[str, list[str]] = {}
+    for metric in study.behaviours.metrics.values():
+        of_suite = toward.setdefault(metric.suite, [])
+        if metric.toward not in of_suite:
+            of_suite.append(metric.toward)
+    return {
+        "prompt_format": study.activations.prompt_format,
+        "plain_prompt": study.activations.plain_prompt,
+        "phrasing_score": study.behaviours.phrasing_score,
+        "positions": study.steering.positions,
+        "toward": toward,
+        "chat": chat,
+    }
 
 
 def _describe_loading(
