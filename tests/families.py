@@ -67,7 +67,7 @@ CONFIGS = {
 
 
 @functools.cache
-def build_network(kind, dtype=torch.float32, scale=0.1):
+def build_network(kind, dtype=torch.float32, scale=0.2):
     """A network of a family with the grammar's vocabulary."""
     name, arguments = CONFIGS[kind]
     config = getattr(transformers, name)(**arguments, pad_token_id=0)
@@ -80,6 +80,6 @@ def build_network(kind, dtype=torch.float32, scale=0.1):
 
 
 @functools.cache
-def build_model(kind, dtype=torch.float32, scale=0.1):
+def build_model(kind, dtype=torch.float32, scale=0.2):
     """A verified model of a family; do not change it."""
     return verify_network(build_network(kind, dtype, scale), build_tokenizer(), kind)
