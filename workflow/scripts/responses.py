@@ -25,5 +25,6 @@ with open_job(snakemake) as job:
         directions=open_lock(job.inputs["lock"])["direction"],
         norms=read_norms([job.store / p.place for p in parts if p.kind == "gradients"]),
         out=job.out,
+        partial=job.partial,
         label=job.label,
     )

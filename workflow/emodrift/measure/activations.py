@@ -17,7 +17,7 @@ from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import compress, label_activations, save_array
 from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.parts import Part
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
 from emodrift.models.prompts import (
     TokenIds,
@@ -85,17 +85,16 @@ def measure_parts(
         stage = part.place.partition("/")[0]
         manifest = {"stage": stage, "inputs": {}, "params": part.recipe}
         reading, what = part.recipe["reading"], f"{label}, {part.name}"
-        records = load_part(contrasts, part.name)
+        records, partial = load_part(contrasts, part.name), locate_partial(store / part.place)
         with write_entry(store / part.place, manifest) as scratch:
             if part.kind == "gradients":
                 replies = load_replies(contrasts)
                 recompute = loading["recompute_blocks"]
                 found = measure_gradients(
-                    model, records, reading, replies, loading["batch_tokens"], recompute, what
+                    model, records, reading, replies, budget, recompute, what, partial
                 )
                 save_array(compress(found, "gradient"), scratch / "gradients.zarr")
             else:
-                partial = locate_partial(store / part.place)
                 array = extract_part(model, records, reading, budget, what, partial)
                 save_array(compress(array.to_dataset(), "activation"), scratch / "activations.zarr")
 

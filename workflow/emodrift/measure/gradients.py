@@ -7,6 +7,8 @@ direction: the slope along a unit vector is a dot product. The same pass scores 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +20,20 @@ from tqdm import tqdm
 from emodrift.contrasts.dataset import Record
 from emodrift.measure.arrays import PROMPT_LABELS, label_prompts
 from emodrift.measure.trees import (
+    Packed,
     Tree,
-    chunk_rows,
     encode_tree,
     mark_steered,
+    measure_sizes,
     pack_rows,
     run_packed,
-    score_classes,
+    score_replies,
 )
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.memory import TokenBudget, resume_within_memory
 from emodrift.models.prompts import TokenIds, check_lengths, encode_prompts
-from emodrift.models.residual import recompute_blocks, record_residual, track_gradients
+from emodrift.models.residual import recompute_blocks, track_gradients
+from emodrift.store.partial import KeptRows
 
 
 class Derivatives(NamedTuple):
@@ -48,9 +53,10 @@ def measure_gradients(
     records: Sequence[Record],
     reading: Mapping[str, Any],
     replies: Mapping[str, Sequence[str]],
-    batch_tokens: int,
+    budget: TokenBudget,
     recompute: bool,
     label: str,
+    partial: Path | None = None,
 ) -> xr.Dataset:
     """Scores of all replies, and the gradient of every metric of a prompt's suite.
 
@@ -65,10 +71,14 @@ def measure_gradients(
         suite -> reply classes that its metrics count.
     replies
         Reply class -> phrasings.
-    batch_tokens, recompute
-        Config: `compute`.
+    budget
+        Tokens per batch.
+    recompute
+        Config: `compute.recompute_blocks`.
     label
         Checkpoint and part, for progress and errors.
+    partial
+        Where finished rows are kept for a job that is interrupted.
 
     Returns
     -------
@@ -80,7 +90,7 @@ def measure_gradients(
     """
     prompts = (r["prompt"] for r in records)
     encoded = encode_prompts(model, prompts, reading["prompt_format"], reading["plain_prompt"])
-    tree, names = encode_tree(model, replies, reading["prompt_format"])
+    tree, names = encode_tree(model, replies, reading["prompt_format"], reading["plain_prompt"])
     check_lengths(model, [[*ids, *[0] * tree.depth] for ids in encoded], label)
     targets = [
         (row, names.index(toward))
@@ -94,9 +104,10 @@ def measure_gradients(
         targets,
         reading["positions"],
         reading["phrasing_score"],
-        batch_tokens,
+        budget,
         recompute,
-        label,
+        [f"{label}: prompt {record['id']!r}" for record in records],
+        partial,
     )
     of_target = [records[row] for row, _ in targets]
     toward = np.array([names[number] for _, number in targets], dtype=object)
@@ -123,9 +134,10 @@ def differentiate_prompts(
     targets: Sequence[tuple[int, int]],
     positions: str,
     phrasing_score: str,
-    batch_tokens: int,
+    budget: TokenBudget,
     recompute: bool,
-    label: str,
+    names: Sequence[str],
+    partial: Path | None = None,
 ) -> Derivatives:
     """Score prompts, and differentiate their targets.
 
@@ -144,49 +156,88 @@ def differentiate_prompts(
         (target,) prompt's row and reply class's number.
     positions
         ``reply``: gradients are summed from the reply point on; ``all``: over every token.
-    phrasing_score, batch_tokens, recompute, label
+    phrasing_score, budget, recompute, partial
         As in :func:`measure_gradients`.
+    names
+        (prompt,) what a person calls each prompt, for errors.
     """
     wanted: list[list[int]] = [[] for _ in encoded]
     for number, (row, _) in enumerate(targets):
         wanted[row].append(number)
-    reply_class = torch.tensor([number for _, number in targets])
+    reply_class = np.array([number for _, number in targets], dtype=int)
     scores = np.empty((len(encoded), tree.classes), np.float32)
     gradients = np.empty((len(targets), model.layers, model.hidden), np.float32)
-    norms = np.zeros(model.layers)
-    progress = tqdm(total=len(encoded), desc=f"{label}, prompts", unit="prompt", mininterval=5)
-    for count in sorted({len(numbers) for numbers in wanted}):
-        group = [row for row, numbers in enumerate(wanted) if len(numbers) == count]
-        for rows in chunk_rows([encoded[i] for i in group], tree, batch_tokens):
-            rows = [group[i] for i in rows]
-            packed = pack_rows([encoded[i] for i in rows], tree, model.network.dtype)
-            steered = mark_steered(packed, positions)
-            with (
-                torch.set_grad_enabled(count > 0),
-                track_gradients(model),
-                recompute_blocks(model, recompute),
-                record_residual(model) as residual,
-            ):
-                logits = run_packed(model, packed, tree)
-                found = score_classes(logits, tree, phrasing_score)
-                states = [residual[layer] for layer in range(model.layers)]
-                odds = compute_odds(found)
-                for turn in range(count):
-                    numbers = [wanted[row][turn] for row in rows]
-                    picked = odds[torch.arange(len(rows)), reply_class[numbers]]
-                    slopes = torch.autograd.grad(
-                        picked.sum(), states, retain_graph=turn + 1 < count
-                    )
-                    for layer, slope in enumerate(slopes):
-                        gradients[numbers, layer] = _sum_over(slope, steered)
-            scores[rows] = found.detach().cpu().numpy()
-            for layer, state in enumerate(states):
-                at_reply = state.detach()[:, packed.width - 1].float()
-                norms[layer] += float(at_reply.norm(dim=-1).sum())
-            progress.update(len(rows))
-    progress.close()
-    norms = (norms / len(encoded)).astype(np.float32)
-    return Derivatives(scores, gradients * norms[:, None], norms)
+    norms = np.empty((len(encoded), model.layers), np.float32)
+
+    def differentiate(rows: list[int]) -> dict[str, np.ndarray]:
+        packed = pack_rows([encoded[row] for row in rows], tree)
+        asked = reply_class[[wanted[row] for row in rows]]
+        return differentiate_packed(
+            model, packed, tree, asked, positions, phrasing_score, recompute
+        )
+
+    sizes = measure_sizes(encoded, tree)
+    with tqdm(total=len(encoded), desc="prompts", unit="prompt", mininterval=5) as progress:
+        for count in sorted({len(numbers) for numbers in wanted}):
+            group = [row for row, numbers in enumerate(wanted) if len(numbers) == count]
+            recipe = ["gradient", count, len(encoded), str(model.network.dtype)]
+            with KeptRows(partial, recipe) if partial else nullcontext() as kept:
+                for rows, found in resume_within_memory(
+                    sizes, budget, differentiate, names.__getitem__, kept, group
+                ):
+                    scores[rows], norms[rows] = found["score"], found["norm"]
+                    numbers = np.array([wanted[row] for row in rows], dtype=int)
+                    gradients[numbers] = found["gradient"]
+                    progress.update(len(rows))
+    mean = norms.mean(0)
+    return Derivatives(scores, gradients * mean[:, None], mean)
+
+
+def differentiate_packed(
+    model: LanguageModel,
+    packed: Packed,
+    tree: Tree,
+    asked: np.ndarray,
+    positions: str,
+    phrasing_score: str,
+    recompute: bool,
+) -> dict[str, np.ndarray]:
+    """One forward pass over packed rows, and a backward pass for each column of what is asked.
+
+    Parameters
+    ----------
+    asked
+        (row, turn) numbers of reply classes.
+
+    Returns
+    -------
+    dict
+        ``score`` (row, reply_class); ``norm`` (row, layer), of the residual stream at the reply
+        point; ``gradient`` (row, turn, layer, hidden), summed over the steered tokens.
+    """
+    turns = asked.shape[1]
+    steered = mark_steered(packed, positions)
+    with (
+        torch.set_grad_enabled(turns > 0),
+        track_gradients(model),
+        recompute_blocks(model, recompute),
+    ):
+        residual = run_packed(model, packed)
+        states = [residual[layer] for layer in range(model.layers)]
+        scores = score_replies(model, states[-1], packed, tree, phrasing_score)
+        odds = compute_odds(scores)
+        gradient = np.empty((len(asked), turns, model.layers, model.hidden), np.float32)
+        for turn in range(turns):
+            picked = odds[torch.arange(len(asked)), torch.from_numpy(asked[:, turn])]
+            slopes = torch.autograd.grad(picked.sum(), states, retain_graph=turn + 1 < turns)
+            for layer, slope in enumerate(slopes):
+                gradient[:, turn, layer] = _sum_over(slope, steered)
+    at_reply = [state.detach()[:, packed.width - 1].float().norm(dim=-1) for state in states]
+    return {
+        "score": scores.detach().cpu().numpy(),
+        "norm": torch.stack([norm.cpu() for norm in at_reply], 1).numpy(),
+        "gradient": gradient,
+    }
 
 
 def compute_odds(scores: Tensor) -> Tensor:

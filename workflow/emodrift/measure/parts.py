@@ -33,6 +33,7 @@ class Part(NamedTuple):
 def list_parts(
     contrasts: Path,
     activations: Mapping[str, Any],
+    chat: Mapping[str, Any],
     asking: Mapping[str, Any],
     dtype: str,
     checkpoint: str,
@@ -46,10 +47,11 @@ def list_parts(
         Entry of the contrast data.
     activations
         Config: the `activations` section.
+    chat
+        How prompts go through the chat template; see :func:`emodrift.models.loading.load_model`.
     asking
         How prompts are asked and replies scored; see
-        :func:`emodrift.measure.gradients.measure_gradients`, and for ``chat``
-        :func:`emodrift.models.loading.load_model`.
+        :func:`emodrift.measure.gradients.measure_gradients`.
     dtype
         Data type of the weights.
     checkpoint
@@ -65,13 +67,12 @@ def list_parts(
             "dtype": dtype,
             "code": code,
         }
-        parts.append(
-            _keep(name, kind, recipe | {"reading": _reading_of(kind, activations, asking["chat"])})
-        )
+        parts.append(_keep(name, kind, recipe | {"reading": _reading_of(kind, activations, chat)}))
         if kind == "prompts":
             replies = digest_file(contrasts / "replies.json")
+            reading = {**asking, "chat": dict(chat)}
             parts.append(
-                _keep(name, "gradients", recipe | {"reading": dict(asking), "replies": replies})
+                _keep(name, "gradients", recipe | {"reading": reading, "replies": replies})
             )
     return parts
 

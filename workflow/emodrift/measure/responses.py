@@ -7,6 +7,7 @@ layer run once per prompt, for all directions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ from emodrift.measure.arrays import PROMPT_LABELS, label_prompts, save_array
 from emodrift.measure.trees import (
     Packed,
     Tree,
-    chunk_rows,
     encode_tree,
     mark_steered,
+    measure_sizes,
     pack_rows,
     run_packed,
-    score_classes,
+    score_replies,
 )
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
 from emodrift.models.prompts import TokenIds, encode_prompts
-from emodrift.models.residual import record_residual, resume_residual, steer_residual
+from emodrift.models.residual import resume_residual, steer_residual
+from emodrift.store.partial import KeptRows
 
 
 def measure_responses(
@@ -44,6 +47,7 @@ def measure_responses(
     directions: xr.DataArray,
     norms: xr.DataArray,
     out: Path,
+    partial: Path,
     label: str,
 ) -> None:
     """Score a spread of prompts under every locked direction.
@@ -63,13 +67,13 @@ def measure_responses(
         (direction, hidden), the locked unit vectors, with ``name`` and the scalar ``layer``.
     norms
         (layer,) mean residual norm at the reply point of all prompts.
-    out, label
+    out, partial, label
         See :class:`emodrift.store.job.Job`.
     """
     prompts = load_prompts(contrasts)
     chosen = [prompts[i] for i in choose_spread(prompts, steering["prompts_per_cell"])]
     encoded = encode_prompts(model, (p["prompt"] for p in chosen), prompt_format, plain_prompt)
-    tree, classes = encode_tree(model, load_replies(contrasts), prompt_format)
+    tree, classes = encode_tree(model, load_replies(contrasts), prompt_format, plain_prompt)
     layer = int(directions["layer"])
     norm = float(norms.sel(layer=layer))
     steered = score_steered(
@@ -81,8 +85,9 @@ def measure_responses(
         [norm * strength for strength in steering["strengths"]],
         steering["positions"],
         phrasing_score,
-        batch_tokens,
-        label,
+        TokenBudget(batch_tokens),
+        [f"{label}: prompt {record['id']!r}" for record in chosen],
+        partial,
     )
     dataset = xr.Dataset(
         {
@@ -109,8 +114,9 @@ def score_steered(
     lengths: Sequence[float],
     positions: str,
     phrasing_score: str,
-    batch_tokens: int,
-    label: str,
+    budget: TokenBudget,
+    names: Sequence[str],
+    partial: Path | None = None,
 ) -> np.ndarray:
     """Class scores with each direction added at each length.
 
@@ -132,10 +138,12 @@ def score_steered(
         ``reply``: from the reply point on; ``all``: every token.
     phrasing_score
         See :func:`emodrift.measure.trees.score_classes`.
-    batch_tokens
+    budget
         Tokens per batch.
-    label
-        Checkpoint, for progress.
+    names
+        (prompt,) what a person calls each prompt, for errors.
+    partial
+        Where finished rows are kept for a job that is interrupted.
 
     Returns
     -------
@@ -145,23 +153,33 @@ def score_steered(
     additions = torch.einsum("dh,s->dsh", directions, torch.tensor(lengths).to(directions))
     additions = additions.flatten(0, 1)
     scores = np.empty((len(additions), len(encoded), tree.classes), np.float32)
-    total = len(additions) * len(encoded)
-    progress = tqdm(total=total, desc=f"{label}, steered", unit="reply", mininterval=5)
-    with torch.inference_mode():
-        for rows in chunk_rows(encoded, tree, batch_tokens):
-            packed = pack_rows([encoded[i] for i in rows], tree, model.network.dtype)
-            with record_residual(model) as residual:
-                run_packed(model, packed, tree)
-            below = residual[layer]
-            at_a_time = max(1, batch_tokens // packed.ids.numel())
-            for first in range(0, len(additions), at_a_time):
-                some = additions[first : first + at_a_time].to(model.device)
-                logits = _run_steered(model, packed, tree, layer, below, some, positions)
-                values = score_classes(logits, tree, phrasing_score).cpu().numpy()
-                values = values.reshape(len(some), len(rows), -1)
-                scores[first : first + len(some), rows] = values
-                progress.update(values.shape[0] * values.shape[1])
-    progress.close()
+
+    @torch.inference_mode()
+    def steer(rows: list[int]) -> dict[str, np.ndarray]:
+        packed = pack_rows([encoded[row] for row in rows], tree)
+        below = run_packed(model, packed)[layer]
+        found = np.empty((len(rows), len(additions), tree.classes), np.float32)
+
+        def add(some: list[int]) -> np.ndarray:
+            values = _score_under(
+                model, packed, tree, layer, below, additions[some], positions, phrasing_score
+            )
+            return values.unflatten(0, (len(some), len(rows))).transpose(0, 1).cpu().numpy()
+
+        each = [packed.ids.numel()] * len(additions)
+        for some, values in run_within_memory(each, budget, add, lambda _: names[rows[0]]):
+            found[:, some] = values
+        return {"score": found}
+
+    recipe = ["steered", len(encoded), str(model.network.dtype)]
+    sizes = measure_sizes(encoded, tree)
+    with (
+        tqdm(total=len(encoded), desc="steered", unit="prompt", mininterval=5) as progress,
+        KeptRows(partial, recipe) if partial else nullcontext() as kept,
+    ):
+        for rows, found in resume_within_memory(sizes, budget, steer, names.__getitem__, kept):
+            scores[:, rows] = found["score"].swapaxes(0, 1)
+            progress.update(len(rows))
     return scores.reshape(len(directions), len(lengths), len(encoded), tree.classes)
 
 
@@ -178,7 +196,7 @@ def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
     return chosen
 
 
-def _run_steered(
+def _score_under(
     model: LanguageModel,
     packed: Packed,
     tree: Tree,
@@ -186,20 +204,24 @@ def _run_steered(
     below: Tensor,
     additions: Tensor,
     positions: str,
+    phrasing_score: str,
 ) -> Tensor:
-    steered = mark_steered(packed, positions).to(additions)
-    addition = (additions[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
+    """Class scores (addition × row, reply_class) when each vector is added to every row."""
+    steered = mark_steered(packed, positions).to(below)
+    addition = (additions.to(below)[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
     copies = len(additions)
     repeated = Packed(
         packed.ids.repeat(copies, 1),
         packed.positions.repeat(copies, 1),
-        packed.mask.repeat(copies, 1, 1, 1),
+        packed.visible.repeat(copies, 1, 1),
         packed.width,
         packed.starts.repeat(copies),
     )
-    if layer == 0:
-        with steer_residual(model, 0, addition):
-            return run_packed(model, repeated, tree)
-    hidden = below.repeat(copies, 1, 1) + addition.to(below.dtype)
-    with resume_residual(model, layer, hidden):
-        return run_packed(model, repeated, tree)
+    steering = (
+        steer_residual(model, 0, addition)
+        if layer == 0
+        else resume_residual(model, layer, below.repeat(copies, 1, 1) + addition)
+    )
+    with steering:
+        last = run_packed(model, repeated)[model.layers - 1]
+    return score_replies(model, last, repeated, tree, phrasing_score)

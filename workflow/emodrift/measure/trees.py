@@ -10,9 +10,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.masks import shape_masks
 from emodrift.models.prompts import TokenIds, encode_replies
+from emodrift.models.residual import predict_from, record_residual
+
+HELD_LOGITS = 2**27
 
 
 class Tree(NamedTuple):
@@ -42,22 +47,25 @@ class Tree(NamedTuple):
 class Packed(NamedTuple):
     """Rows of left-padded prompts, each with the tree behind it.
 
-    ids, positions: (row, token); mask: (row, 1, token, token) additive; width: prompt columns;
-    starts: (row,) first column that is no padding.
+    ids, positions: (row, token); visible: (row, token, token) whether the first token sees the
+    second; width: prompt columns; starts: (row,) first column that is no padding.
     """
 
     ids: Tensor
     positions: Tensor
-    mask: Tensor
+    visible: Tensor
     width: int
     starts: Tensor
 
 
 def encode_tree(
-    model: LanguageModel, replies: Mapping[str, Sequence[str]], prompt_format: str
+    model: LanguageModel,
+    replies: Mapping[str, Sequence[str]],
+    prompt_format: str,
+    plain_prompt: str,
 ) -> tuple[Tree, list[str]]:
     """Tree of reply phrasings as they continue a prompt, and the classes' names in its order."""
-    classes = encode_replies(model, replies, prompt_format)
+    classes = encode_replies(model, replies, prompt_format, plain_prompt)
     return grow_tree(classes), list(classes)
 
 
@@ -75,18 +83,8 @@ def grow_tree(classes: Mapping[str, Sequence[TokenIds]]) -> Tree:
     return Tree(*(torch.tensor(column) for column in (ids, branch, offset, parent, owner)))
 
 
-def pack_rows(encoded: Sequence[TokenIds], tree: Tree, dtype: torch.dtype) -> Packed:
-    """Left-pad prompts and put the tree behind each.
-
-    Parameters
-    ----------
-    encoded
-        Prompts' token ids.
-    tree
-        The replies.
-    dtype
-        Of the additive mask: the model's.
-    """
+def pack_rows(encoded: Sequence[TokenIds], tree: Tree) -> Packed:
+    """Left-pad prompts (token ids) and put the tree behind each."""
     width = max(map(len, encoded))
     rows, behind = len(encoded), len(tree.ids)
     starts = torch.tensor([width - len(ids) for ids in encoded])
@@ -107,19 +105,12 @@ def pack_rows(encoded: Sequence[TokenIds], tree: Tree, dtype: torch.dtype) -> Pa
     visible = (column[:, None] >= column) & ((branch == 0) | (branch[:, None] == branch))
     real = column >= starts[:, None]
     visible = (visible & real[:, None]) | torch.eye(width + behind, dtype=torch.bool)
-    mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
-    return Packed(ids, positions, mask[:, None], width, starts)
+    return Packed(ids, positions, visible, width, starts)
 
 
-def chunk_rows(encoded: Sequence[TokenIds], tree: Tree, batch_tokens: int) -> list[list[int]]:
-    """Rows of length-sorted prompts, the tree behind each, within a token budget."""
-    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
-    chunks = []
-    while order:
-        size = max(1, batch_tokens // (len(encoded[order[0]]) + len(tree.ids)))
-        chunks.append(order[:size])
-        order = order[size:]
-    return chunks
+def measure_sizes(encoded: Sequence[TokenIds], tree: Tree) -> list[int]:
+    """Tokens of every packed row."""
+    return [len(ids) + len(tree.ids) for ids in encoded]
 
 
 def mark_steered(packed: Packed, positions: str) -> Tensor:
@@ -130,17 +121,57 @@ def mark_steered(packed: Packed, positions: str) -> Tensor:
     return column >= packed.starts[:, None]
 
 
-def run_packed(model: LanguageModel, packed: Packed, tree: Tree) -> Tensor:
-    """Logits that predict each token of the tree, (row, token, vocabulary)."""
-    device = model.device
+def run_packed(model: LanguageModel, packed: Packed) -> dict[int, Tensor]:
+    """Residual stream of packed rows: layer -> (row, token, hidden)."""
+    positions = packed.positions.to(model.device)
+    with record_residual(model) as residual:
+        model.network.base_model(
+            input_ids=packed.ids.to(model.device),
+            attention_mask=shape_masks(model, packed.visible.to(model.device), positions),
+            position_ids=positions,
+            use_cache=False,
+        )
+    return residual
+
+
+def score_replies(
+    model: LanguageModel, last: Tensor, packed: Packed, tree: Tree, phrasing_score: str
+) -> Tensor:
+    """Class scores of packed rows, nats; see :func:`score_classes`.
+
+    The LM head runs over a few rows at a time, and once more for their gradient, so that the
+    logits of a whole batch are never held.
+
+    Parameters
+    ----------
+    model
+        The checkpoint.
+    last
+        (row, token, hidden) residual stream at the last layer.
+    packed, tree
+        The rows.
+    phrasing_score
+        ``mean`` or ``sum``.
+
+    Returns
+    -------
+    Tensor
+        (row, reply_class).
+    """
     predicting = torch.where(tree.parent < 0, packed.width - 1, packed.width + tree.parent)
-    return model.network(
-        input_ids=packed.ids.to(device),
-        attention_mask=packed.mask.to(device),
-        position_ids=packed.positions.to(device),
-        use_cache=False,
-        logits_to_keep=predicting.to(device),
-    ).logits
+    hidden = last[:, predicting.to(last.device)]
+
+    def score(rows: Tensor) -> Tensor:
+        return score_classes(predict_from(model, rows), tree, phrasing_score)
+
+    vocabulary = model.network.config.get_text_config().vocab_size
+    at_a_time = max(1, HELD_LOGITS // (len(tree.ids) * vocabulary))
+    return torch.cat(
+        [
+            checkpoint(score, rows, use_reentrant=False) if rows.requires_grad else score(rows)
+            for rows in hidden.split(at_a_time)
+        ]
+    )
 
 
 def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
@@ -164,10 +195,10 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
         (row, reply_class), nats.
     """
     ids = tree.ids.to(logits.device)
-    logits = logits.float()
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     chosen = logits.gather(-1, ids[None, :, None].expand(len(logits), -1, 1))[..., 0]
     logp = chosen - logits.logsumexp(-1)
-    member = torch.nn.functional.one_hot(tree.branch - 1).float().to(logits.device)
+    member = torch.nn.functional.one_hot(tree.branch - 1).to(logits)
     if phrasing_score == "mean":
         member = member / member.sum(0)
     phrasing = logp @ member

@@ -367,15 +367,15 @@ class Compute(Section):
     batch_tokens: int = Field(default=4096, ge=16)
     """Tokens per batch, padding included. A batch that does not fit in memory is halved, and so are
     the later ones."""
+    recompute_blocks: bool = False
+    """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
+    a fraction of the memory and about half as much time again."""
     blocks: str | None = None
     """Where a network keeps its decoder blocks, such as `model.layers`. Left out, they are found;
     either way it is proved on a probe that they are the right ones."""
     deterministic: bool = False
     """Rule out algorithms on a GPU that give other bits from run to run (slower); see
     docs/engine.md."""
-    recompute_blocks: bool = False
-    """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
-    a fraction of the memory and about half as much time again."""
     allow_pickle: bool = False
     """Load checkpoints that have no safetensors files. Pickled weights can run code."""
 

@@ -279,7 +279,8 @@ def _plan_activations(
     of_chat = {"chat_template", "system_prompt", "template_arguments"}
     reading = {
         "activations": section.model_dump(mode="json", exclude=of_chat),
-        "asking": _describe_asking(plan.study, chat),
+        "chat": chat,
+        "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
     }
@@ -486,7 +487,7 @@ def _plan_publication(
     )
 
 
-def _describe_asking(study: Study, chat: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_asking(study: Study) -> dict[str, Any]:
     toward: dict[str, list[str]] = {}
     for metric in study.behaviours.metrics.values():
         of_suite = toward.setdefault(metric.suite, [])
@@ -498,7 +499,6 @@ def _describe_asking(study: Study, chat: Mapping[str, Any]) -> dict[str, Any]:
         "phrasing_score": study.behaviours.phrasing_score,
         "positions": study.steering.positions,
         "toward": toward,
-        "chat": chat,
     }
 
 
