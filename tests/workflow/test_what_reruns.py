@@ -166,6 +166,14 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     assert not {"activations", "vectors", "lock", "drift", "evocation"} & set(jobs)
 
 
+def test_a_variant_runs_what_it_changes_and_what_follows(study):
+    variants = {"early": {"vectors": {"layer": 1}}, "own": {"vectors": {"layer": 2}}}
+    study.edit_study(lambda s: s.update(sensitivity={"variants": variants}))
+    compared = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1, "sensitivity": 1}
+    shown = {"figure": 1, "report": 1, "publication": 1}
+    assert study.list_jobs() == {"lock": 1, "responses": 2} | compared | shown
+
+
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):
     save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
     store = study.folder / "results/store"

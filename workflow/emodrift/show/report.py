@@ -35,6 +35,8 @@ CAPTIONS = {
     "directions that have the covariance of activations.",
     "indicators": "Indicators with alarms, the healthy runs' values dashed, over the behaviour "
     "evals on out-of-distribution prompts.",
+    "sensitivity": "Conclusions at each run's end, of the study as configured and of each variant, "
+    "with intervals; hollow: the verdict is not the study's own.",
 }
 
 
@@ -51,6 +53,7 @@ def write_report(
     indicators: Path,
     figures: Sequence[Path],
     out: Path,
+    sensitivity: Path | None = None,
 ) -> None:
     """Render ``report.html``.
 
@@ -62,6 +65,8 @@ def write_report(
         Entries.
     out
         Directory to write to.
+    sensitivity
+        Entry, where the study has variants.
     """
     locked = open_lock(lock)
     judged = read_table(indicators, "indicators")
@@ -82,6 +87,7 @@ def write_report(
         evocation_table=_to_html(tabulate_evocation(read_table(evocation, "evocation"), config)),
         effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
         behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
+        sensitivity_table=_to_html(tabulate_sensitivity(sensitivity)) if sensitivity else None,
         packages=read_manifest(indicators)["packages"],
         config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
     )
@@ -156,6 +162,26 @@ def tabulate_behaviour(table: pd.DataFrame) -> pd.DataFrame:
     last = _take_last(table)
     wide = last.pivot_table(index="run", columns="metric", values="probability")
     return _order(wide, table).round(3).rename(columns=prettify)
+
+
+def tabulate_sensitivity(sensitivity: Path) -> pd.DataFrame:
+    """What every variant leaves as it is, and which verdicts it changes."""
+    table = read_table(sensitivity, "sensitivity")
+    changed = table[~table["stays"].fillna(True).astype(bool)]
+    names = changed["run"] + ": " + changed["conclusion"].map(prettify) + " " + changed["verdict"]
+    listed = names.groupby(changed["variant"]).agg("; ".join)
+    summary = read_table(sensitivity, "variants").set_index("variant")
+    return pd.DataFrame(
+        {
+            "verdicts that stay": summary["stay"].astype(str)
+            + " of "
+            + summary["conclusions"].astype(str),
+            "signs reversed": summary["reverse"],
+            "order of drift": summary["drift_order"].round(2),
+            "profile of effects": summary["profile"].round(2),
+            "changed": listed.reindex(summary.index),
+        }
+    )
 
 
 def _take_last(table: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from emodrift.errors import EmodriftError
 from emodrift.study.fields import list_fields
 from emodrift.study.organism import OrganismConfig
 from emodrift.study.section import Section
+from emodrift.study.variants import find_fixed, list_varied, merge_changes
 from emodrift.study.writer import Writer
 
 RESOURCES = Path(__file__).parents[3] / "resources"
@@ -344,6 +345,18 @@ class Alarms(Section):
     """Slack of the cumulative sum, in standard deviations: smaller drifts do not add up."""
 
 
+class Sensitivity(Section):
+    """How much the conclusions move when the study's choices are made otherwise."""
+
+    checkpoints: Literal["ends", "all"] = "ends"
+    """Checkpoints that variants are measured on: `ends`, the reference and the last of every run,
+    or `all`. Alarms add up along a run, so `ends` compares deviations from healthy training."""
+    variants: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Name -> sections and keys that differ from the study's own, as in
+    `{layer-3: {vectors: {layer: 3}}}`. Mappings are merged, lists replaced. May change `contrasts`,
+    `activations`, `vectors`, `steering`, `behaviours.phrasing_score` and `compute.dtype`."""
+
+
 class Figures(Section):
     """How figures look."""
 
@@ -402,6 +415,7 @@ class Study(Section):
     statistics: Statistics = Statistics()
     indicators: Indicators = Indicators()
     alarms: Alarms = Alarms()
+    sensitivity: Sensitivity | None = None
     figures: Figures = Figures()
     compute: Compute = Compute()
 
@@ -472,9 +486,42 @@ def parse_study(values: Any, origin: str = "config") -> Study:
     if not isinstance(values, dict):
         raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
     try:
-        return Study.model_validate(add_shipped(values))
+        study = Study.model_validate(add_shipped(values))
     except ValidationError as error:
         raise EmodriftError(f"{origin}: {_explain(error)}") from None
+    make_variants(study, f"{origin}: ")
+    return study
+
+
+def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
+    """The variants that `sensitivity` names, each a whole study of its own.
+
+    Parameters
+    ----------
+    study
+        The study.
+    origin
+        What errors begin with, such as the config file.
+
+    Raises
+    ------
+    EmodriftError
+        A variant changes what may not be changed, or is no valid study.
+    """
+    named = study.sensitivity.variants if study.sensitivity else {}
+    own = study.model_dump(exclude={"sensitivity"})
+    variants = {}
+    for name, changes in named.items():
+        key = f"{origin}sensitivity.variants.{name}"
+        fixed = find_fixed(changes)
+        if fixed or not changes:
+            found = f"{key}.{fixed}: cannot be varied" if fixed else f"{key}: changes nothing"
+            raise EmodriftError(f"{found}; a variant changes keys of {list_varied()}")
+        try:
+            variants[name] = Study.model_validate(merge_changes(own, changes))
+        except ValidationError as error:
+            raise EmodriftError(_explain(error, f"{key}.")) from None
+    return variants
 
 
 def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
@@ -499,10 +546,10 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, prefix: str = "") -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "study"
+        key = prefix + (".".join(str(part) for part in problem["loc"]) or "study")
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown key; remove it or see config/README.md for the keys there are"

@@ -6,11 +6,12 @@ the content of its leaf inputs. The story of the data is the order of the functi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_code, make_key
@@ -21,7 +22,7 @@ from emodrift.study.checkpoints import (
     find_reference,
     list_checkpoints,
 )
-from emodrift.study.config import Source, Study
+from emodrift.study.config import Source, Study, make_variants
 from emodrift.study.sources import (
     describe_part,
     describe_writing,
@@ -30,6 +31,7 @@ from emodrift.study.sources import (
     name_parts,
 )
 from emodrift.study.templates import describe_chat
+from emodrift.study.variants import AS_CONFIGURED
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
@@ -39,8 +41,10 @@ FIGURES = {
     "dose_response": ("coupling",),
     "effect_profile": ("coupling",),
     "indicators": ("indicators", "coupling"),
+    "sensitivity": ("sensitivity",),
 }
 """Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
+It is drawn in studies that have those stages.
 """
 
 
@@ -62,6 +66,8 @@ class Plan:
         All checkpoints of all runs in order; empty while organisms are still to be trained.
     publication
         The entry that a finished study publishes, once checkpoints are known.
+    variant
+        Name of the variant of the study that this plans; labels carry it.
     """
 
     study: Study
@@ -70,6 +76,11 @@ class Plan:
     after: dict[str, Entry] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     publication: Entry | None = None
+    variant: str = ""
+
+    def vary(self, name: str, study: Study) -> Plan:
+        """A plan of a variant, whose entries go into this plan."""
+        return replace(self, study=study, variant=name)
 
     def add(
         self,
@@ -105,12 +116,17 @@ class Plan:
                 for name, value in inputs.items()
             },
         )
+        if self.variant:
+            label = f"{label} ({self.variant})"
         entry = Entry(stage, key, params, inputs, context or {}, label, code)
         return self.entries.setdefault(entry.place, entry)
 
     def order_after(self, entry: Entry, earlier: Entry) -> None:
-        """Run an entry's job after another's, whose work it shares; no part of its key."""
-        self.after[entry.place] = earlier
+        """Run an entry's job after another's, whose work it shares; no part of its key.
+
+        The first order given for an entry stands.
+        """
+        self.after.setdefault(entry.place, earlier)
 
     def list_needed(self, entry: Entry) -> list[Entry]:
         """Entries whose jobs must be done before an entry's job, if that is still to run."""
@@ -121,6 +137,15 @@ class Plan:
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
         return [e for e in self.entries.values() if e.stage == stage]
+
+
+class Chain(NamedTuple):
+    """Entries from checkpoints to summaries; lists go by checkpoint."""
+
+    activations: list[Entry]
+    lock: Entry
+    responses: list[Entry]
+    summaries: dict[str, Entry]
 
 
 def plan_study(study: Study, results: Path) -> Plan:
@@ -142,8 +167,9 @@ def plan_study(study: Study, results: Path) -> Plan:
     digests = FileDigests(plan.store / "digests.json")
     organisms = _plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
+    variants = _plan_variants(plan, digests)
     if all(entry_exists(plan.store / e.place) for e in organisms.values()):
-        _plan_checkpoints(plan, contrasts, organisms, digests)
+        _plan_checkpoints(plan, contrasts, variants, organisms, digests)
     digests.save()
     return plan
 
@@ -220,6 +246,16 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
     )
 
 
+def _plan_variants(plan: Plan, digests: FileDigests) -> list[tuple[Plan, Entry]]:
+    """Plans of the study's variants, each with its contrast data."""
+    variants = []
+    for name, study in make_variants(plan.study).items():
+        with _naming(name):
+            variant = plan.vary(name, study)
+            variants.append((variant, plan_contrasts(variant, digests)))
+    return variants
+
+
 def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) -> Entry:
     writing = describe_writing(
         key,
@@ -239,7 +275,11 @@ def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) ->
 
 
 def _plan_checkpoints(
-    plan: Plan, contrasts: Entry, organisms: Mapping[str, Entry], digests: FileDigests
+    plan: Plan,
+    contrasts: Entry,
+    variants: list[tuple[Plan, Entry]],
+    organisms: Mapping[str, Entry],
+    digests: FileDigests,
 ) -> None:
     study = plan.study
     plan.checkpoints = [
@@ -256,8 +296,17 @@ def _plan_checkpoints(
     ]
     check_shapes(plan.checkpoints)
     reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
-    _check_layer(study, reference)
+    chain = _plan_chain(plan, reference, contrasts)
+    summaries = chain.summaries
+    if study.sensitivity:
+        summaries["sensitivity"] = _plan_sensitivity(plan, reference, contrasts, variants)
+    figures = _plan_figures(plan, summaries)
+    plan.publication = _plan_publication(plan, summaries, figures, chain.lock)
 
+
+def _plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry) -> Chain:
+    study = plan.study
+    _check_layer(study, reference)
     chat = describe_chat(study.activations, plan.store)
     activations = [_plan_activations(plan, c, contrasts, chat) for c in plan.checkpoints]
     vectors = [
@@ -270,8 +319,54 @@ def _plan_checkpoints(
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
-    figures = _plan_figures(plan, summaries)
-    plan.publication = _plan_publication(plan, summaries, figures, lock)
+    return Chain(activations, lock, responses, summaries)
+
+
+def _plan_sensitivity(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, variants: list[tuple[Plan, Entry]]
+) -> Entry:
+    """The study as configured and its variants, over the same checkpoints, compared."""
+    study = plan.study
+    chosen = plan.checkpoints
+    if study.sensitivity.checkpoints == "ends":
+        last = {c.run: i for i, c in enumerate(chosen)}
+        chosen = [c for i, c in enumerate(chosen) if i == last[c.run] or c == reference]
+    own = _plan_chain(
+        replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen), reference, contrasts
+    )
+    chains = [own]
+    for variant, data in variants:
+        with _naming(variant.variant):
+            varied = _plan_chain(replace(variant, checkpoints=chosen), reference, data)
+        _order_variant(plan, varied, own)
+        chains.append(varied)
+    return plan.add(
+        "sensitivity",
+        {
+            "variants": [variant.variant for variant, _ in variants],
+            "checkpoints": _describe_checkpoints(chosen),
+            "reference": chosen.index(reference),
+            "measured": study.sensitivity.checkpoints,
+            "caution": study.indicators.caution,
+            "refusal": study.indicators.refusal,
+            "false_alarm_rate": study.alarms.false_alarm_rate,
+            "level": study.statistics.level,
+        },
+        inputs={
+            stage: tuple(chain.summaries[stage] for chain in chains)
+            for stage in ("drift", "evocation", "coupling", "indicators")
+        },
+        label="variants",
+    )
+
+
+def _order_variant(plan: Plan, varied: Chain, own: Chain) -> None:
+    """A variant's jobs of a checkpoint come after the study's own, whose parts they share."""
+    for theirs, ours in zip(
+        varied.activations + varied.responses, own.activations + own.responses, strict=True
+    ):
+        if theirs.place != ours.place:
+            plan.order_after(theirs, ours)
 
 
 def _plan_activations(
@@ -369,13 +464,7 @@ def _plan_summaries(
     responses: list[Entry],
 ) -> dict[str, Entry]:
     study = plan.study
-    common = {
-        "checkpoints": [
-            {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens}
-            for c in plan.checkpoints
-        ],
-        "seed": study.seed,
-    }
+    common = {"checkpoints": _describe_checkpoints(plan.checkpoints), "seed": study.seed}
     origin = {"reference": plan.checkpoints.index(reference)}
     intervals = {"statistics": study.statistics.model_dump(mode="json")}
     section = study.indicators.model_dump(mode="json")
@@ -461,6 +550,7 @@ def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry
             label=name,
         )
         for name, needed in FIGURES.items()
+        if summaries.keys() >= set(needed)
     }
 
 
@@ -501,6 +591,12 @@ def _plan_publication(
     )
 
 
+def _describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, Any]]:
+    return [
+        {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens} for c in checkpoints
+    ]
+
+
 def _describe_asking(study: Study) -> dict[str, Any]:
     toward: dict[str, list[str]] = {}
     for metric in study.behaviours.metrics.values():
@@ -525,6 +621,14 @@ def _describe_loading(
         "dtype": study.compute.dtype,
         "chat": chat,
     }
+
+
+@contextlib.contextmanager
+def _naming(variant: str) -> Iterator[None]:
+    try:
+        yield
+    except EmodriftError as error:
+        raise EmodriftError(f"sensitivity.variants.{variant}: {error}") from None
 
 
 def _list_ancestors(entry: Entry) -> list[Entry]:
