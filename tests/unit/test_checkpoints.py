@@ -9,7 +9,7 @@ import pytest
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests
 from emodrift.study.checkpoints import check_shapes, find_reference, list_checkpoints
-from emodrift.study.config import Run
+from emodrift.study.config import Reference, Run
 from tests.conftest import save_checkpoint
 
 
@@ -66,7 +66,7 @@ def test_an_adapter_is_identified_with_its_base(runs, tmp_path):
     on_twenty = discover(
         {"path": str(adapter), "step": 5, "base": str(runs / "checkpoint-20")}, tmp_path
     )[0]
-    assert on_three.location["base"] == str(runs / "checkpoint-3")
+    assert on_three.location["base"] == {"path": str(runs / "checkpoint-3")}
     assert on_three.hidden == 32
     assert on_three.digest != on_twenty.digest
 
@@ -116,9 +116,9 @@ def test_models_of_different_width_are_refused(runs, tmp_path):
 
 def test_a_reference_that_the_run_lacks_is_named_with_the_steps_there_are(runs, tmp_path):
     found = discover(f"{runs}/checkpoint-*", tmp_path)
-    assert find_reference(found, "sft", 20).step == 20
+    assert find_reference(found, Reference(run="sft", step=20)).step == 20
     with pytest.raises(EmodriftError, match=r"reference\.step 21 .* 3, 20, 100"):
-        find_reference(found, "sft", 21)
+        find_reference(found, Reference(run="sft", step=21))
 
 
 def test_a_hub_revision_is_read_from_the_local_cache_without_network(runs, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
@@ -24,7 +25,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     """
     table = read_table(entries["coupling"], "coupling")
     table = table[table["split"] == "all"]
-    at_reference = (table["run"] == reference["run"]) & (table["step"] == reference["step"])
+    at_reference = (table[list(reference)] == pd.Series(reference)).all(axis=1)
     ends = {
         run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
     }
