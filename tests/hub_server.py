@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +64,7 @@ class Hub:
     repos: dict[str, HubRepo]
     breaks: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list, repr=False)
     address: str = ""
 
     def environment(self, cache, **more):
@@ -77,6 +79,19 @@ class Hub:
             "no_proxy": "127.0.0.1",
             **more,
         }
+
+    def point_client(self, monkeypatch, cache, offline=False):
+        """Make this process's client take this server for the hub."""
+        template = f"{self.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for name, value in {
+            "ENDPOINT": self.address,
+            "HUGGINGFACE_CO_URL_TEMPLATE": template,
+            "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": offline,
+        }.items():
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.delenv("HF_TOKEN", raising=False)
 
     def list_downloads(self, suffix=".safetensors"):
         """Paths of the files that were sent, in order."""
@@ -99,6 +114,9 @@ def serve_hub(repos):
         server.shutdown()
         server.server_close()
         thread.join()
+        for connection in hub.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class HubHandler(BaseHTTPRequestHandler):
@@ -106,6 +124,10 @@ class HubHandler(BaseHTTPRequestHandler):
 
     hub: Hub
     protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.hub.connections.append(self.connection)
 
     def do_HEAD(self):
         self.answer()

@@ -24,6 +24,7 @@ from emodrift.store.entry import entry_exists
 
 NOTES = "downloads"
 BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt")
+TRAINING_LOG = "trainer_state.json"
 SHARD = r"(-\d+-of-\d+)?"
 FORMATS = {
     (False, "safetensors"): rf"model{SHARD}\.safetensors",
@@ -169,7 +170,11 @@ def fetch_snapshot(location: Mapping[str, Any], allow_pickle: bool, label: str) 
     with explain_hub(label, repo, commit):
         names = list(list_files(repo, commit, subfolder))
         weights = pick_weights(names, "base" in location, allow_pickle)
-        beside = [n for n in names if any(fnmatch.fnmatch(n, p) for p in BESIDE_WEIGHTS)]
+        beside = [
+            n
+            for n in names
+            if n != TRAINING_LOG and any(fnmatch.fnmatch(n, p) for p in BESIDE_WEIGHTS)
+        ]
         wanted = [f"{subfolder}/{n}" if subfolder else n for n in (*weights, *beside)]
         folder = Path(snapshot_download(repo, revision=commit, allow_patterns=wanted))
     return folder / subfolder
@@ -276,7 +281,7 @@ def _delete_files(download: Download, names: Sequence[str], store: Path) -> int:
     from huggingface_hub.utils import WeakFileLock
 
     with WeakFileLock(store / NOTES / ".lock"), _forgive_deletion(download):
-        cached = scan_cache_dir()
+        cached = scan_cache_dir(find_cache())
         strategy = cached.delete_files(
             *(
                 file

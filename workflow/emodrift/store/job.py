@@ -79,5 +79,5 @@ def _log_to(path: Path | None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
     )
-    for chatty in ("httpx", "urllib3", "filelock", "matplotlib", "fontTools"):
+    for chatty in ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import pick_weights
 from emodrift.study.hub_discovery import see_repo, see_revision
+from emodrift.study.names import read_name
 from emodrift.study.places import read_local
 from emodrift.study.series import REPO, Series, Sighting, describe_found, guess_stage
 
@@ -36,7 +37,7 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
         There is no such place, it holds no checkpoint, or the hub does not open it.
     """
     path = Path(place).expanduser()
-    if path.exists() or glob.has_magic(place):
+    if path.is_dir() or glob.has_magic(place):
         found = _see_local(path, digests)
         if not found:
             raise EmodriftError(
@@ -56,16 +57,15 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
 def _see_local(path: Path, digests: FileDigests) -> list[Series]:
     if glob.has_magic(str(path)):
         folders = [Path(p) for p in sorted(glob.glob(str(path)))]
-    elif path.is_dir() and (inside := _list_inside(path)):
-        folders = inside
-    elif _is_checkpoint(path):
-        folders = [path]
     else:
-        folders = [f for p in sorted(path.glob("*/")) for f in _list_inside(p)]
+        below = {p: _list_inside(p) for p in sorted(path.iterdir()) if p.is_dir()}
+        folders = [f for p, inside in below.items() for f in inside or [p]]
+        if not any(map(_is_checkpoint, folders)):
+            folders = [path]
     groups: dict[Path, list[Path]] = {}
     for folder in filter(_is_checkpoint, folders):
         groups.setdefault(folder.parent, []).append(folder)
-    return [_see_siblings(path, parent, inside, digests) for parent, inside in groups.items()]
+    return [_see_siblings(parent, inside, digests) for parent, inside in groups.items()]
 
 
 def _list_inside(path: Path) -> list[Path]:
@@ -76,9 +76,7 @@ def _is_checkpoint(path: Path) -> bool:
     return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
 
 
-def _see_siblings(
-    asked: Path, parent: Path, folders: Sequence[Path], digests: FileDigests
-) -> Series:
+def _see_siblings(parent: Path, folders: Sequence[Path], digests: FileDigests) -> Series:
     seen = [_see_folder(folder, digests) for folder in folders]
     numbered = all(s.step is not None for s in seen)
     seen.sort(key=lambda s: (s.step or 0, s.place) if numbered else s.place)
@@ -87,7 +85,8 @@ def _see_siblings(
     stem = re.sub(r"\d+$", "", folders[0].name)
     pattern = f"{parent}/{stem}*"
     whole = len(seen) > 1 and {Path(p) for p in glob.glob(pattern)} == {*folders}
-    origin, notes = (asked if asked == folders[0] else parent), ()
+    alone = len(folders) == 1 and not read_name(folders[0].name)
+    origin, notes = (folders[0] if alone else parent), ()
     if origin == parent and _is_checkpoint(parent):
         own = _see_folder(parent, digests)
         twin = next((s.place for s in seen if s.identity == own.identity), None)

@@ -44,8 +44,6 @@ def check_space(plan: Plan) -> str | None:
     EmodriftError
         The downloads cannot fit on the disk, or there is no network to fetch them.
     """
-    from huggingface_hub import is_offline_mode
-
     sizes = {
         place: sum(list_missing(Download(*need["download"])).values())
         for place, need in plan.list_needs().items()
@@ -54,6 +52,8 @@ def check_space(plan: Plan) -> str | None:
     missing = {place for place, size in sizes.items() if size}
     if not missing:
         return None
+    from huggingface_hub import is_offline_mode
+
     if is_offline_mode():
         first = next(c for c in plan.checkpoints if {d.place for d in c.downloads} & missing)
         raise EmodriftError(
