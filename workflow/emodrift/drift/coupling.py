@@ -190,8 +190,9 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
     """Rows (concept, metric) of slopes at strength 0."""
     at_layer = gradients["gradient"].sel(layer=question.layer).values
     statistics = question.statistics
+    named = name_metrics(question.concepts, question.bundles, question.metrics)
     rows: Rows = []
-    for name, metric in question.metrics.items():
+    for column, (name, metric) in enumerate(question.metrics.items()):
         slopes, families, draws = average_targets(question, exact, metric)
         value = slopes.mean(1)
         nulls = draw_null_slopes(question, at_layer[select_targets(exact, metric)].mean(0))
@@ -203,6 +204,8 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
                 {"concept": question.concepts[i], "metric": name}
                 | estimate
                 | {
+                    "bundle": question.concepts[i] in question.bundles,
+                    "named": bool(named[i, column]),
                     "stability": float(steady.value[i]),
                     "stability_low": float(steady.interval.low[i]),
                     "stability_high": float(steady.interval.high[i]),
@@ -306,7 +309,9 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
         "entanglement", measure_entanglement(value), measure_entanglement(drawn)
     )
     rows = [
-        {"concept": concept, "named": bool(named[i].any())} | modular[i] | tangled[i]
+        {"concept": concept, "bundle": concept in question.bundles, "named": bool(named[i].any())}
+        | modular[i]
+        | tangled[i]
         for i, concept in enumerate(question.concepts)
     ]
     for kind, effects in chance.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -25,6 +27,16 @@ def label_steps(axes: Axes, steps: Iterable[int]) -> None:
 def list_runs(names: Iterable[str]) -> list[str]:
     """Runs in order of appearance."""
     return list(dict.fromkeys(names))
+
+
+def pick_ends(table: pd.DataFrame, reference: Mapping[str, Any]) -> dict[str, int]:
+    """Title -> number of the reference, and of the last checkpoint of every run that leaves it."""
+    of_run = table["run"] == reference["run"]
+    number = int(table.loc[of_run & (table["step"] == reference["step"]), "checkpoint"].iloc[0])
+    last = {
+        run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
+    }
+    return {"reference": number} | {r: int(n) for r, n in last.items() if n != number}
 
 
 def hide_spare(grid: np.ndarray, used: int) -> None:

@@ -36,6 +36,8 @@ FIGURES = {
     "drift_trajectories": ("drift",),
     "layer_map": ("drift",),
     "effect_matrix": ("coupling",),
+    "dose_response": ("coupling",),
+    "effect_profile": ("coupling",),
     "indicators": ("indicators", "coupling"),
 }
 """Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
@@ -406,6 +408,12 @@ def _plan_summaries(
         },
         label="all checkpoints",
     )
+    fragmentation = plan.add(
+        "fragmentation",
+        common | intervals | {"confound_variance": study.vectors.confound_variance},
+        inputs={"activations": tuple(activations), "lock": lock},
+        label="all checkpoints",
+    )
     indicators = plan.add(
         "indicators",
         {
@@ -419,7 +427,13 @@ def _plan_summaries(
         inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
         label="all checkpoints",
     )
-    return {"drift": drift, "evocation": evocation, "coupling": coupling, "indicators": indicators}
+    return {
+        "drift": drift,
+        "evocation": evocation,
+        "coupling": coupling,
+        "fragmentation": fragmentation,
+        "indicators": indicators,
+    }
 
 
 def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry]:
