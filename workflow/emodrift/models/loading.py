@@ -52,8 +52,22 @@ def load_model(
     Raises
     ------
     EmodriftError
-        The device is not there, weights hold NaN or infinity or cannot be read, or the blocks
-        cannot be found or do not behave as a decoder's.
+        See :func:`load_network` and :func:`verify_network`.
+    """
+    network, tokenizer = load_network(location, loading, dtype, label)
+    model = verify_network(network, tokenizer, label, loading.get("blocks"))
+    return put_template(model, chat) if chat else model
+
+
+def load_network(
+    location: dict[str, str], loading: dict[str, Any], dtype: str, label: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a network that generates text, and its tokenizer; parameters as in :func:`load_model`.
+
+    Raises
+    ------
+    EmodriftError
+        The device is not there, or weights hold NaN or infinity or cannot be read.
     """
     if loading.get("deterministic"):
         use_deterministic_algorithms()
@@ -81,9 +95,8 @@ def load_model(
     if not spread:
         network = network.to(device)
     _refuse_broken_weights(network, label)
-    model = verify_network(network, tokenizer, label, loading.get("blocks"))
     logging.info("%s: loaded on %s as %s", label, loading["device"], network.dtype)
-    return put_template(model, chat) if chat else model
+    return network.eval().requires_grad_(False), tokenizer
 
 
 def verify_network(
@@ -111,8 +124,7 @@ def verify_network(
         See :func:`emodrift.models.blocks.find_blocks` and
         :func:`emodrift.models.verification.verify_blocks`.
     """
-    network = network.eval().requires_grad_(False)
-    found = find_blocks(network, label, blocks)
+    found = find_blocks(network.eval().requires_grad_(False), label, blocks)
     return verify_blocks(LanguageModel(network, tokenizer, found), label)
 
 
