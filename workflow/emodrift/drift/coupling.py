@@ -8,8 +8,9 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,8 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True)
+class Question:
     """What every checkpoint is asked: locked directions, metrics, and how sure to be."""
 
     locked: xr.Dataset
@@ -51,6 +53,7 @@ class Question(NamedTuple):
     metrics: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, Any]
     seed: int
+    drawn: dict[Any, np.ndarray] = field(default_factory=dict)
 
     @property
     def layer(self) -> int:
@@ -74,8 +77,11 @@ class Question(NamedTuple):
 
     def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
         """Bootstrap weights (draw, prompt); equal families give equal weights."""
-        rng = np.random.default_rng(self.seed)
-        return draw_weights(families, self.statistics["draws"], rng, strata=strata)
+        asked = tuple(families), None if strata is None else tuple(strata)
+        if asked not in self.drawn:
+            rng = np.random.default_rng(self.seed)
+            self.drawn[asked] = draw_weights(families, self.statistics["draws"], rng, strata)
+        return self.drawn[asked]
 
     def bound(self, name: str, value: np.ndarray, draws: np.ndarray) -> list[dict[str, float]]:
         """For each concept an estimate (concept,) with interval and error of its draws."""
