@@ -19,15 +19,17 @@ from emodrift.warning.indicators import INDICATORS, TITLES
 
 COLUMNS = 3
 SPREAD = 0.76
+FAR = 10
+MARGIN = 0.3
 PANELS = {
     **{name: (TITLES[name], "deviation from healthy, SD") for name in INDICATORS},
-    "turned": ("Direction", "mean corrected cosine"),
-    "drift_order": ("Order of the emotions' drift", "rank correlation with own"),
+    "turned": ("Drift of direction", "mean corrected cosine"),
+    "drift_order": ("Order of the emotions' drift", "Spearman with as configured"),
     "effect": ("Caution's effect on refusal", "slope over SD of null slopes"),
-    "profile": ("Profile of all effects", "correlation with own"),
+    "profile": ("Profile of all effects", "correlation with as configured"),
     "evocation": ("Evocation of caution", "harmful over benign, SD"),
 }
-AGREEMENTS = ("turned", "drift_order", "profile")
+AGREEMENTS = ("drift_order", "profile")
 
 
 def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Drawing:
@@ -47,7 +49,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         )
     )
     rows = int(np.ceil(len(PANELS) / COLUMNS))
-    height = max(0.32, 0.06 * len(ends)) * len(variants)
+    height = max(0.3, 0.045 * len(ends)) * len(variants)
     figure, grid = plt.subplots(
         rows,
         COLUMNS,
@@ -58,11 +60,10 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     for axes, (conclusion, (title, label)) in zip(grid.flat, PANELS.items(), strict=False):
         _draw_panel(axes, table[table["conclusion"] == conclusion], variants, colours)
         if conclusion in INDICATORS:
-            axes.set_xscale("symlog", linthresh=3)
-            axes.set_xticks([x for x in axes.get_xticks() if _is_shown(axes, x)])
+            _widen_scale(axes)
         if conclusion in AGREEMENTS:
             axes.set_xlim(right=1.02)
-        else:
+        elif conclusion != "turned":
             axes.axvline(0, color="0.6", lw=0.8, zorder=0)
         axes.set_title(fill(title, 32))
         axes.set_xlabel(label)
@@ -98,9 +99,15 @@ def _draw_panel(
     axes.tick_params(axis="y", length=0)
 
 
-def _is_shown(axes: Axes, tick: float) -> bool:
-    """Ticks of a symmetric log axis that leave each other room: 0, and every other decade."""
+def _widen_scale(axes: Axes) -> None:
+    """Make the axis of deviations logarithmic beyond 3 where they reach far."""
     low, high = axes.get_xlim()
-    decade = np.log10(abs(tick)) if tick else 0
-    sparse = max(abs(low), abs(high)) < 200 or decade % 2 == 0
-    return low <= tick <= high and (tick == 0 or sparse)
+    if max(-low, high) < FAR:
+        return
+    low, high = (x * (1 + MARGIN) for x in (low, high))
+    decades = 10.0 ** np.arange(1, 1 + np.floor(np.log10(max(-low, high))))
+    ticks = [x for x in (*-decades[::-1], 0, *decades) if low <= x <= high]
+    axes.set_xscale("symlog", linthresh=3)
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(low, high)
