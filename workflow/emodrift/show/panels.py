@@ -80,6 +80,8 @@ def pick_ends(table: pd.DataFrame, reference: Mapping[str, Any]) -> dict[str, in
 
 
 def hide_spare(grid: np.ndarray, used: int) -> None:
-    """Hide the panels of a grid that are not used."""
-    for axes in grid.flat[used:]:
-        axes.set_visible(False)
+    """Hide the panels of a grid that are not used; those above them get their tick labels."""
+    for place in range(used, grid.size):
+        grid.flat[place].set_visible(False)
+        if place >= grid.shape[1]:
+            grid.flat[place - grid.shape[1]].tick_params(labelbottom=True)
