@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import copy_project, save_checkpoint
 
-SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1}
-SHOWN = {"figure": 4, "report": 1, "publication": 1}
+SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
+SHOWN = {"figure": 6, "report": 1, "publication": 1}
 CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
 
 
@@ -44,7 +44,13 @@ def test_a_finished_study_publishes_figures_tables_audit_report_and_index(finish
     published = finished.folder / "results" / "tiny"
     names = {str(p.relative_to(published)) for p in published.rglob("*") if p.is_file()}
     assert {"report.html", "audit.json", "index.csv", "tables/drift.csv"} <= names
-    for figure in ("drift_trajectories", "layer_map", "effect_matrix", "indicators"):
+    for figure in (
+        "drift_trajectories",
+        "layer_map",
+        "dose_response",
+        "effect_profile",
+        "indicators",
+    ):
         assert {f"figures/{figure}.svg", f"figures/{figure}.csv"} <= names
     manifest = next((finished.folder / "results/store/vectors").glob("*/manifest.json"))
     record = json.loads(manifest.read_text())
@@ -157,7 +163,7 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     study.edit_study(lambda s: s["steering"].update(strengths=[-0.3, 0.3]))
     jobs = study.list_jobs()
     assert jobs["responses"] == 2
-    assert not {"activations", "vectors", "lock", "drift"} & set(jobs)
+    assert not {"activations", "vectors", "lock", "drift", "evocation"} & set(jobs)
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,16 @@ def label_training(axes: Axes, table: pd.DataFrame) -> None:
 def list_runs(names: Iterable[str]) -> list[str]:
     """Runs in order of appearance."""
     return list(dict.fromkeys(names))
+
+
+def pick_ends(table: pd.DataFrame, reference: Mapping[str, Any]) -> dict[str, int]:
+    """Title -> number of the reference, and of the last checkpoint of every run that leaves it."""
+    at_reference = (table[list(reference)] == pd.Series(reference)).all(axis=1)
+    number = int(table.loc[at_reference, "checkpoint"].iloc[0])
+    last = {
+        run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
+    }
+    return {"reference": number} | {r: int(n) for r, n in last.items() if n != number}
 
 
 def hide_spare(grid: np.ndarray, used: int) -> None:
