@@ -90,8 +90,8 @@ class Project:
 
     @property
     def place(self):
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow")}
-        return {"cwd": self.folder, "env": environment | self.environment}
+        own = {"PYTHONPATH": str(self.folder / "workflow")}
+        return {"cwd": self.folder, "env": os.environ | self.environment | own}
 
     def start(self):
         """Start Snakemake in a process group of its own."""
