@@ -15,6 +15,7 @@ from emodrift.contrasts.dataset import Record, load_part
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import compress_activations, label_activations, save_array
 from emodrift.measure.parts import Part
+from emodrift.measure.words import average_words
 from emodrift.models.loading import LanguageModel
 from emodrift.models.prompts import (
     TokenIds,
@@ -25,6 +26,9 @@ from emodrift.models.prompts import (
 )
 from emodrift.models.residual import record_residual
 from emodrift.store.entry import write_entry
+
+WORDED = ("stories", "neutral")
+"""Kinds of texts whose words are kept by themselves."""
 
 
 def pool_mean(lengths: int, from_token: int) -> np.ndarray:
@@ -81,7 +85,11 @@ def measure_parts(
             array = extract_part(
                 model, records, part.recipe["reading"], batch_tokens, f"{label}, {name}"
             )
-            save_array(compress_activations(array).to_dataset(), scratch / "activations.zarr")
+            dataset = compress_activations(array).to_dataset()
+            if part.kind in WORDED:
+                encoded = encode_records(model, records, part.recipe["reading"])
+                dataset["words"] = ("prompt", "hidden"), average_words(model, encoded)
+            save_array(dataset, scratch / "activations.zarr")
 
 
 def extract_part(

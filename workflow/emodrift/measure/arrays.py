@@ -14,11 +14,18 @@ from emodrift.contrasts.dataset import Record
 
 LABELS = ("id", "set", "label", "topic", "split", "pair", "suite", "family")
 SMALLEST_PEAK = 1e-3
+CHUNK_PROMPTS = 4096
 
 
 def save_array(dataset: xr.Dataset, path: Path) -> None:
-    """Write a dataset."""
-    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+    """Write a dataset; arrays over layers in chunks of one layer, so that one is read alone."""
+    chunks = {"layer": 1, "prompt": CHUNK_PROMPTS}
+    encoding = {
+        name: {"chunks": tuple(min(chunks.get(d, n), n) for d, n in array.sizes.items())}
+        for name, array in dataset.data_vars.items()
+        if "layer" in array.dims
+    }
+    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def load_arrays(path: Path) -> xr.Dataset:
@@ -67,13 +74,35 @@ def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
     xr.DataArray or None
         (prompt, layer, hidden); None where the data set has no such part.
     """
+    return join_parts([part["activation"] for part in open_parts(entry, kind)])
+
+
+def open_parts(entry: Path, kind: str) -> list[xr.Dataset]:
+    """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of texts
+    ``words`` (prompt, hidden).
+
+    Parameters
+    ----------
+    entry, kind
+        As in :func:`open_activations`.
+    """
     table = json.loads((entry / "parts.json").read_text())
     store = entry.parent.parent
-    arrays = [
-        load_arrays(store / part["place"] / "activations.zarr")["activation"]
+    parts = [
+        xr.open_dataset(
+            store / part["place"] / "activations.zarr",
+            engine="zarr",
+            consolidated=False,
+            chunks=None,
+        )
         for part in table.values()
         if part["kind"] == kind
     ]
+    return [part.assign_coords({n: c.load() for n, c in part.coords.items()}) for part in parts]
+
+
+def join_parts(arrays: Sequence[xr.DataArray]) -> xr.DataArray | None:
+    """Arrays of several parts, read and joined over ``prompt``, float32; None without any."""
     if not arrays:
         return None
-    return xr.concat(arrays, "prompt", join="exact").astype(np.float32)
+    return xr.concat(arrays, "prompt", join="exact").load().astype(np.float32)

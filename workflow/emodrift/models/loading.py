@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from emodrift.errors import EmodriftError
@@ -56,14 +56,15 @@ class LanguageModel:
 
 
 def load_model(
-    location: dict[str, str], loading: dict[str, Any], dtype: str, label: str
+    location: dict[str, Any], loading: dict[str, Any], dtype: str, label: str
 ) -> LanguageModel:
     """Load a checkpoint and verify that its residual stream is read where it is thought to be.
 
     Parameters
     ----------
     location
-        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters ``"base"``.
+        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters ``"base"``. With
+        ``"initialise"``, a seed, the weights are random and only the shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle.
     dtype
@@ -82,7 +83,9 @@ def load_model(
         "use_safetensors": None if loading["allow_pickle"] else True,
         "trust_remote_code": False,
     }
-    if "base" in location:
+    if "initialise" in location:
+        network, tokenizer = _initialise(location, options)
+    elif "base" in location:
         network = _load_adapter(location, options)
         tokenizer = AutoTokenizer.from_pretrained(*_split_base(location["base"]))
     else:
@@ -135,6 +138,19 @@ def _load_adapter(location: dict[str, str], options: dict[str, Any]) -> PreTrain
     network = AutoModelForCausalLM.from_pretrained(*_split_base(base), **revision, **options)
     where, adapter_revision = _locate(location)
     return PeftModel.from_pretrained(network, where, **adapter_revision).merge_and_unload()
+
+
+def _initialise(location: dict[str, Any], options: dict[str, Any]) -> tuple[Any, Any]:
+    if "base" in location:
+        (where,), revision = _split_base(location["base"]), {}
+    else:
+        where, revision = _locate(location)
+    config = AutoConfig.from_pretrained(where, **revision)
+    dtype = torch.float32 if options["dtype"] == "auto" else options["dtype"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(location["initialise"])
+        network = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return network, AutoTokenizer.from_pretrained(where, **revision)
 
 
 def _choose_device(device: str) -> torch.device:

@@ -49,7 +49,7 @@ class Checkpoint:
         Labels: the run's name, training step, training stage, training tokens seen (or None).
     location
         What a loader needs: ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters
-        ``"base"``.
+        ``"base"``; with ``"initialise"``, a seed, random weights in its shape.
     digest
         Identity: content digest, or the hub's commit.
     hidden, layers
@@ -60,7 +60,7 @@ class Checkpoint:
     step: int
     stage: str
     tokens: int | None
-    location: dict[str, str]
+    location: dict[str, Any]
     digest: str
     hidden: int
     layers: int
