@@ -191,11 +191,13 @@ def test_a_layer_is_described_by_vectors_of_the_fit_topics_and_scores_of_the_oth
 
 def test_heldout_texts_and_labels_do_not_enter_the_fit():
     texts, _ = make_texts()
-    fitted = fit_texts(clean_texts(texts, 0.5), "difference_of_means").emotions
+    confounds = find_confounds(texts.neutral, 0.5)
+    fitted = fit_texts(clean_texts(texts, confounds), "difference_of_means").emotions
     held = texts.stories["split"].values == "heldout"
     assert not set(fitted.topics) & set(texts.stories["topic"].values[held])
     louder = texts.stories.copy(data=np.where(held[:, None], 100.0, texts.stories.values))
-    again = fit_texts(clean_texts(texts._replace(stories=louder), 0.5), "difference_of_means")
+    louder = clean_texts(texts._replace(stories=louder), confounds)
+    again = fit_texts(louder, "difference_of_means")
     np.testing.assert_array_equal(fitted.values, again.emotions.values)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -13,9 +11,7 @@ from emodrift.drift.maps import RATINGS, correlate_plane
 SCORES = ("auroc", "pair_accuracy", "pair_auroc")
 
 
-def describe_quality(
-    fitted: xr.Dataset, twin: xr.Dataset, ratings: np.ndarray
-) -> list[dict[str, Any]]:
+def describe_quality(fitted: xr.Dataset, twin: xr.Dataset, ratings: np.ndarray) -> pd.DataFrame:
     """Rows of one checkpoint over layers: one for each emotion, and ``all`` for their mean.
 
     Held-out AUROC, minimal-pair accuracy and AUROC (``all`` alone), each also of the lexical-only
@@ -32,7 +28,7 @@ def describe_quality(
     ratings
         (rating, emotion).
     """
-    rows = []
+    tables = []
     number = fitted.sizes["emotion"]
     for layer in fitted["layer"].values:
         at, control = fitted.sel(layer=layer), twin.sel(layer=layer)
@@ -47,8 +43,8 @@ def describe_quality(
         table.insert(0, "layer", int(layer))
         table.insert(1, "emotion", ["all", *map(str, fitted["emotion"].values)])
         table.loc[0, list(RATINGS)] = correlate_plane(at["vector"].values, ratings)
-        rows += table.to_dict("records")
-    return rows
+        tables.append(table)
+    return pd.concat(tables)
 
 
 def _list_values(values: xr.DataArray, number: int) -> np.ndarray:

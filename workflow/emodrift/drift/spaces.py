@@ -84,6 +84,20 @@ def compare_spans(ours: np.ndarray, theirs: np.ndarray) -> Overlap:
     return Overlap(float((np.cos(angles) ** 2).mean()), float(np.rad2deg(angles.max())))
 
 
+def compare_unrelated(ours: np.ndarray, theirs: np.ndarray, dimensions: int) -> float:
+    """Mean overlap of subspaces spanned by meaningless emotions of different shuffles.
+
+    Parameters
+    ----------
+    ours, theirs
+        (shuffle, emotion, hidden) from :func:`shuffle_labels`.
+    """
+    pairs = zip(ours, np.roll(theirs, 1, 0), strict=True)
+    return float(
+        np.mean([compare_spans(*(span(v, dimensions) for v in pair)).share for pair in pairs])
+    )
+
+
 def compare_halves(
     fitted: np.ndarray, locked: np.ndarray, dimensions: int, halves: int, seed: int
 ) -> Overlap:

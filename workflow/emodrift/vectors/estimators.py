@@ -70,7 +70,7 @@ def average_cells(texts: Labelled) -> np.ndarray:
     member = csr_array((ones, (cell, rows)), shape=(shape[0] * shape[1], len(cell)))
     with np.errstate(invalid="ignore"):
         means = (member @ texts.values) / np.bincount(cell, minlength=shape[0] * shape[1])[:, None]
-    return means.reshape(*shape, -1)
+    return means.astype(texts.values.dtype).reshape(*shape, -1)
 
 
 def subtract_emotion_mean(texts: Labelled) -> np.ndarray:

@@ -107,7 +107,8 @@ def describe_layer(
         ``auroc`` (emotion); ``pair_accuracy``, ``pair_auroc``; and where there are controls
         ``control_vector`` (control, hidden), ``control_noise_floor`` and ``control_reliability``.
     """
-    fit = fit_texts(clean_texts(texts, confound_variance), estimator)
+    clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
+    fit = fit_texts(clean, estimator)
     rng = np.random.default_rng(seed)
     values, topics, labels = fit.emotions
     vector = np.nanmean(values, axis=0)
@@ -148,9 +149,8 @@ def describe_layer(
     )
 
 
-def clean_texts(texts: Texts, confound_variance: float) -> Texts:
+def clean_texts(texts: Texts, confounds: np.ndarray | None) -> Texts:
     """Texts that are fitted on, confounds projected out; of neutral texts all are kept."""
-    confounds = find_confounds(texts.neutral, confound_variance)
     kept = {"stories": pick_fit(texts.stories), "neutral": texts.neutral}
     kept["controls"] = None if texts.controls is None else pick_fit(texts.controls)
     return Texts(**{k: None if t is None else project_out(t, confounds) for k, t in kept.items()})
