@@ -149,6 +149,7 @@ def rate_components(
     """
     whole = np.ones((1, len(topic_vector)))
     (scores,), (share,) = _find_scores(_multiply(topic_vector, whole))
+    scores = _orient(scores)[:, None] * scores
     drawn, shares = _find_scores(_multiply(topic_vector, weights))
     sign = np.sign((drawn * scores).sum(-1, keepdims=True))
     correlation = _correlate(scores[None], ratings)[0]
@@ -171,9 +172,7 @@ def find_axes(vector: np.ndarray) -> np.ndarray:
     """
     centred = vector - vector.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:COMPONENTS]
-    scores = centred @ axes.T
-    largest = scores[np.abs(scores).argmax(0), np.arange(len(axes))]
-    return axes * np.sign(largest)[:, None]
+    return _orient(axes @ centred.T)[:, None] * axes
 
 
 def place_emotions(vector: np.ndarray, axes: np.ndarray, residual_norm: float) -> np.ndarray:
@@ -186,6 +185,12 @@ def stack_ratings(
 ) -> np.ndarray:
     """Ratings of the emotions, (rating, emotion) in the order of ``RATINGS``; NaN where unrated."""
     return np.array([[ratings.get(e, {}).get(name, np.nan) for e in emotions] for name in RATINGS])
+
+
+def _orient(scores: np.ndarray) -> np.ndarray:
+    """Signs (component,) that make the largest score of each component (component, emotion)
+    positive."""
+    return np.sign(scores[np.arange(len(scores)), np.abs(scores).argmax(1)])
 
 
 def _measure_distance(vector: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def describe_quality(fitted: xr.Dataset, twin: xr.Dataset, ratings: np.ndarray) 
         table.insert(1, "emotion", ["all", *map(str, fitted["emotion"].values)])
         table.loc[0, list(RATINGS)] = correlate_plane(at["vector"].values, ratings)
         tables.append(table)
-    return pd.concat(tables)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _list_values(values: xr.DataArray, number: int) -> np.ndarray:
