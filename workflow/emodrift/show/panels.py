@@ -80,7 +80,7 @@ def label_points(axes: Axes, points: Mapping[str, np.ndarray], size: float) -> N
     }
     taken = [(*place - 1.5, *place + 1.5) for place in places.values()]
     for name, place in places.items():
-        width, height = 0.55 * LABEL_SIZE * len(name), LABEL_SIZE
+        width, height = 0.6 * LABEL_SIZE * len(name), 1.3 * LABEL_SIZE
         best = min(
             (
                 (side * GAP - (side < 0) * width, shift - height / 2)
