@@ -140,7 +140,7 @@ STUDY = {
     "behaviours": {
         "phrasing_score": "sum",
         "metrics": {
-            "refusal": {"suite": "harmful", "toward": "refuse"},
+            "refusal": {"suite": "harmful", "toward": "refuse", "bundles": ["caution"]},
             "over_refusal": {"suite": "benign", "toward": "refuse", "desired": "less"},
             "boundary_pushing": {"suite": "harmful", "toward": "comply", "desired": "less"},
             "overconfidence": {"suite": "unanswerable", "toward": "comply", "desired": "less"},

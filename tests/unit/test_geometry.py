@@ -12,10 +12,9 @@ from emodrift.drift.geometry import measure_drift
 from emodrift.drift.table import read_table
 from emodrift.measure.arrays import open_activations, open_parts, save_array
 from emodrift.show.figure import draw_figure
-from emodrift.show.panels import find_ends, label_points, space_labels
+from emodrift.show.panels import label_points, pick_ends, space_labels
 from emodrift.stats.measures import normalise
 from emodrift.vectors.fitting import fit_vectors, open_vectors, read_texts
-from emodrift.vectors.lock import lock_vectors
 from tests.unit.test_spaces import turn
 
 HIDDEN, TOPICS, LAYERS = 32, 15, 3
@@ -65,13 +64,13 @@ def plant_texts(kind, labels, each, directions, seed):
 
 def write_activations(store, name, parts):
     """An activations entry of a store, its parts in entries of their own."""
-    table = {}
+    table = []
     for part, (kind, array) in parts.items():
         place = f"activation-parts/{name}-{part}"
         dataset = array.to_dataset()
         dataset["words"] = array.isel(layer=0, drop=True)
         save_array(dataset, store / place / "activations.zarr")
-        table[part] = {"kind": kind, "place": place}
+        table.append({"name": part, "kind": kind, "place": place})
     entry = store / "activations" / name
     entry.mkdir(parents=True)
     (entry / "parts.json").write_text(json.dumps(table))
@@ -123,9 +122,8 @@ def study(tmp_path_factory):
         fit_vectors(**FITTING, activations=entry, out=out)
         vectors.append(out)
     lock, drift = store / "lock", store / "drift"
-    lock.mkdir()
     drift.mkdir()
-    lock_vectors(2, {}, 4, 0, vectors[1], lock)
+    save_array(xr.Dataset(coords={"layer": 2}), lock / "lock.zarr")
     places = [{"run": "r", "step": i, "stage": "sft", "tokens": None} for i in range(len(planted))]
     measure_drift(
         places,
@@ -273,6 +271,6 @@ def test_names_are_written_beside_their_points_without_covering_each_other():
 def test_panels_are_the_reference_and_each_runs_last_checkpoint():
     places = [("a", 0, 0), ("a", 5, 1), ("b", 9, 2), ("b", 12, 3)]
     table = pd.DataFrame(places, columns=["run", "step", "checkpoint"])
-    assert find_ends(table, {"run": "a", "step": 5}) == {"reference": 1, "b, last": 3}
+    assert pick_ends(table, {"run": "a", "step": 5}) == {"reference": 1, "b": 3}
     assert space_labels(list("abc")) == ([0, 1, 2], ["a", "b", "c"])
     assert len(space_labels([str(i) for i in range(171)])[0]) <= 40

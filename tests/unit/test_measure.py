@@ -3,31 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPTNeoXConfig,
-    MistralConfig,
-    Olmo2Config,
-    Qwen2Config,
-)
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from emodrift.contrasts.grammar import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.measure import gradients
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
-from emodrift.measure.arrays import compress_activations
-from emodrift.measure.responses import (
-    choose_spread,
-    grow_tree,
-    score_prompts,
-    score_steered,
-)
-from emodrift.models.loading import LanguageModel, find_blocks, load_model, verify_blocks
+from emodrift.measure.arrays import compress
+from emodrift.measure.gradients import compute_odds, differentiate_prompts
+from emodrift.measure.responses import choose_spread, score_steered
+from emodrift.measure.trees import grow_tree, mark_steered, pack_rows, run_packed, score_replies
+from emodrift.models.loading import load_model, verify_network
+from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts, encode_replies
 from emodrift.models.residual import steer_residual
-from emodrift.organisms.tokenizer import build_tokenizer
 from tests.conftest import make_llama, save_checkpoint
+from tests.families import build_model
 
 LOADING = {"device": "cpu", "allow_pickle": False, "batch_tokens": 512}
 READINGS = {
@@ -35,37 +26,16 @@ READINGS = {
     "mean": {"pooling": "mean", "from_token": 8},
     "last": {"pooling": "last", "from_token": 0},
 }
-SHAPE = dict(vocab_size=400, hidden_size=32, num_hidden_layers=3, num_attention_heads=4)
-WIDE = dict(intermediate_size=64, num_key_value_heads=2, max_position_embeddings=160)
-CONFIGS = {
-    "llama": None,
-    "gpt2": GPT2Config(vocab_size=400, n_embd=32, n_layer=3, n_head=4, n_positions=160),
-    "gpt_neox": GPTNeoXConfig(**SHAPE, intermediate_size=64, max_position_embeddings=160),
-    "qwen2": Qwen2Config(**SHAPE, **WIDE),
-    "mistral": MistralConfig(**SHAPE, **WIDE),
-    "olmo2": Olmo2Config(**SHAPE, **WIDE),
-}
+FAMILIES = ("llama", "gpt2", "gpt_neox", "qwen3", "gemma2", "olmo2", "olmo3", "mistral", "phi3")
 
 
-def wrap(network, tokenizer):
-    network = network.eval().requires_grad_(False)
-    return verify_blocks(LanguageModel(network, tokenizer, find_blocks(network, "x")), "x")
-
-
-def build(kind):
-    if kind == "llama":
-        return wrap(*make_llama(0))
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    config = CONFIGS[kind]
-    config.vocab_size = len(tokenizer)
-    config.initializer_range = 0.3
-    return wrap(AutoModelForCausalLM.from_config(config), tokenizer)
+def build():
+    return verify_network(*make_llama(0), "x")
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build("llama")
+    return build()
 
 
 @pytest.fixture(scope="module")
@@ -116,26 +86,34 @@ def test_the_order_of_texts_does_not_matter(model, stories):
     np.testing.assert_allclose(forward, backward, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_architectures_are_read_and_scored_like_plain_transformers(kind, stories):
-    model = build(kind)
-    reading = READINGS["reply"]
-    expected = read_one_by_one(model, stories[:6], reading)
-    found = extract_part(model, stories[:6], reading, 300, "x").values
-    np.testing.assert_allclose(found[:, :3], expected[:, :3], rtol=1e-3, atol=1e-4)
-
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_architectures_are_scored_and_steered_like_plain_transformers(kind):
+    model = build_model(kind, scale=0.3)
     prompts, classes = encode(model)
     tree = grow_tree(classes)
-    scores = score_prompts(model, prompts, tree, "mean", 2_000, "x")
-    np.testing.assert_allclose(scores, score_plainly(model, prompts, classes), atol=2e-4)
+    found = differentiate(model, prompts, tree, (), "all", "mean", 2_000)
+    np.testing.assert_allclose(found.scores, score_plainly(model, prompts, classes), atol=2e-4)
 
     direction = torch.nn.functional.normalize(torch.randn(1, 32), dim=1)
-    steered, norm = score_steered(
-        model, prompts, tree, direction, 2, [0.5], "all", "mean", 2_000, "x"
-    )
-    with steer_residual(model, 2, 0.5 * norm * direction[0]):
+    steered = steer(model, prompts, tree, direction, 2, [3.0], "all", "mean", 2_000)
+    with steer_residual(model, 2, 3.0 * direction[0]):
         expected = score_plainly(model, prompts, classes)
     np.testing.assert_allclose(steered[0, 0], expected, atol=5e-4)
+
+
+def differentiate(model, prompts, tree, targets, positions, score, budget, recompute=False):
+    names = [f"p{i}" for i in range(len(prompts))]
+    return differentiate_prompts(
+        model, prompts, tree, targets, positions, score, TokenBudget(budget), recompute, names
+    )
+
+
+def steer(model, prompts, tree, directions, layer, lengths, positions, score, budget):
+    names = [f"p{i}" for i in range(len(prompts))]
+    budget = TokenBudget(budget)
+    return score_steered(
+        model, prompts, tree, directions, layer, lengths, positions, score, budget, names
+    )
 
 
 def encode(model):
@@ -167,13 +145,11 @@ def test_steering_equals_adding_the_vector_by_hand(model, layer, positions):
     prompts, classes = encode(model)
     tree = grow_tree(classes)
     directions = torch.nn.functional.normalize(torch.randn(2, 32), dim=1)
-    strengths = [-0.5, 0.5]
-    scores, norm = score_steered(
-        model, prompts, tree, directions, layer, strengths, positions, "sum", 900, "x"
-    )
+    lengths = [-4.0, 4.0]
+    scores = steer(model, prompts, tree, directions, layer, lengths, positions, "sum", 900)
     one = prompts[3]
     for d in range(2):
-        for s, strength in enumerate(strengths):
+        for s, length in enumerate(lengths):
             row = []
             for phrasings in classes.values():
                 values = []
@@ -183,12 +159,92 @@ def test_steering_equals_adding_the_vector_by_hand(model, layer, positions):
                     where[:, len(one) - 1 if positions == "reply" else 0 :] = 1
                     with (
                         torch.inference_mode(),
-                        steer_residual(model, layer, where * strength * norm * directions[d]),
+                        steer_residual(model, layer, where * length * directions[d]),
                     ):
                         logp = model.network(ids).logits[0].log_softmax(-1)[len(one) - 1 : -1]
                     values.append(logp[torch.arange(len(reply)), reply].sum())
                 row.append(torch.stack(values).logsumexp(0) - np.log(len(values)))
             np.testing.assert_allclose(scores[d, s, 3], np.array(row), atol=5e-4)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("positions", ["reply", "all"])
+def test_gradients_equal_central_finite_differences_at_every_layer(kind, positions):
+    model = build_model(kind, torch.float64, 0.3)
+    prompts, classes = encode(model)
+    tree = grow_tree(classes)
+    targets = [(0, 1), (0, 3), (2, 0), (5, 2)]
+    found = differentiate(model, prompts, tree, targets, positions, "mean", 700, kind == "llama")
+    directions = torch.nn.functional.normalize(torch.randn(2, 32, dtype=torch.float64), dim=1)
+    for layer in range(model.layers):
+        length = 1e-3 * float(found.norms[layer])
+        moved = score_added(model, prompts, tree, directions, layer, length, positions)
+        for number, (row, reply_class) in enumerate(targets):
+            expected = (moved[:, 1, row, reply_class] - moved[:, 0, row, reply_class]) / 2e-3
+            slopes = directions.numpy() @ found.gradients[number, layer]
+            scale = np.abs(expected).max()
+            assert np.abs(slopes - expected).max() < 0.01 * scale, (layer, number)
+
+
+@torch.no_grad()
+def score_added(model, prompts, tree, directions, layer, length, positions):
+    """Log-odds (direction, sign, prompt, reply_class) with vectors added by a hook."""
+    table = np.empty((len(directions), 2, len(prompts), tree.classes))
+    packed = pack_rows(prompts, tree)
+    steered = mark_steered(packed, positions)[..., None].double()
+    for d, direction in enumerate(directions):
+        for s, sign in enumerate((-1, 1)):
+            with steer_residual(model, layer, sign * length * direction * steered):
+                last = run_packed(model, packed)[model.layers - 1]
+            table[d, s] = compute_odds(score_replies(model, last, packed, tree, "mean")).numpy()
+    return table
+
+
+def test_recomputed_blocks_give_the_same_gradients(model):
+    prompts, classes = encode(model)
+    tree, targets = grow_tree(classes), [(0, 1), (0, 3), (4, 2)]
+    kept, again = (
+        differentiate(model, prompts, tree, targets, "reply", "sum", 900, recompute)
+        for recompute in (False, True)
+    )
+    np.testing.assert_allclose(again.gradients, kept.gradients, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(again.scores, kept.scores, rtol=1e-5)
+    assert not any("forward" in vars(block) for block in model.blocks)
+
+
+def test_gradients_do_not_depend_on_the_batch(model):
+    prompts, classes = encode(model)
+    tree, targets = grow_tree(classes), [(3, 1), (0, 3), (3, 2), (5, 0)]
+    one, many = (
+        differentiate(model, prompts, tree, targets, "reply", "sum", budget)
+        for budget in (1, 10_000)
+    )
+    np.testing.assert_allclose(one.gradients, many.gradients, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(one.norms, many.norms, rtol=1e-5)
+
+
+def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, monkeypatch):
+    prompts, classes = encode(model)
+    tree, targets = grow_tree(classes), [(3, 1), (0, 3), (3, 2), (5, 0)]
+    names = [f"p{i}" for i in range(6)]
+    asked = (model, prompts, tree, targets, "reply", "sum", TokenBudget(1), False, names)
+    expected = differentiate_prompts(*asked)
+    original, calls = gradients.differentiate_packed, []
+
+    def stop_after_four(*arguments):
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return original(*arguments)
+
+    monkeypatch.setattr(gradients, "differentiate_packed", stop_after_four)
+    with pytest.raises(KeyboardInterrupt):
+        differentiate_prompts(*asked, tmp_path)
+    calls.clear()
+    found = differentiate_prompts(*asked, tmp_path)
+    assert len(calls) == 2
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 def test_no_vector_stays_behind_after_steering_even_after_an_error(model):
@@ -198,9 +254,7 @@ def test_no_vector_stays_behind_after_steering_even_after_an_error(model):
         with pytest.raises(RuntimeError), steer_residual(model, 2, torch.ones(32)):
             raise RuntimeError
         prompts, classes = encode(model)
-        score_steered(
-            model, prompts, grow_tree(classes), torch.eye(32)[:2], 2, [1.0], "all", "sum", 500, "x"
-        )
+        steer(model, prompts, grow_tree(classes), torch.eye(32)[:2], 2, [1.0], "all", "sum", 500)
         after = model.network(ids).logits
     assert torch.equal(before, after)
     assert not any("forward" in vars(block) for block in model.blocks)
@@ -213,8 +267,9 @@ def test_the_mean_starts_at_a_third_of_a_short_text():
 
 def test_half_precision_is_used_unless_it_would_overflow(model, stories):
     array = extract_part(model, stories[:4], READINGS["last"], 300, "x")
-    assert compress_activations(array).dtype == np.float16
-    assert compress_activations(array * 1e6).dtype == np.float32
+    assert compress(array.to_dataset(), "activation")["activation"].dtype == np.float16
+    loud = (array * 1e6).to_dataset(name="activation")
+    assert compress(loud, "activation")["activation"].dtype == np.float32
 
 
 def test_a_spread_of_prompts_takes_families_in_turn():
@@ -235,7 +290,7 @@ def test_a_story_without_reply_cue_cannot_be_pooled_at_the_reply_point(model, st
 
 
 def test_an_activation_that_is_not_finite_names_checkpoint_layer_and_prompt(stories):
-    broken = build("llama")
+    broken = build()
     broken.blocks[1].mlp.down_proj.weight[0, 0] = float("inf")
     with pytest.raises(EmodriftError, match=r"sft step 3.*layer 2 at prompt 'emotion-"):
         extract_part(broken, stories[:2], READINGS["last"], 300, "sft step 3")

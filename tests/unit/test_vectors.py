@@ -22,7 +22,8 @@ from emodrift.vectors.fitting import (
     measure_reliability,
     project_out,
 )
-from emodrift.vectors.lock import choose_layer, draw_directions
+from emodrift.vectors.lock import choose_layer, judge_layers
+from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
 from emodrift.vectors.quality import score_heldout, score_pairs
 
 EMOTIONS = ["afraid", "calm", "eager", "sad"]
@@ -202,24 +203,94 @@ def test_heldout_texts_and_labels_do_not_enter_the_fit():
 
 
 @pytest.mark.parametrize(
-    ("pairs", "layer"),
-    [([0.5, 0.7, 0.9, 0.8, 1.0], 2), ([0.5, 0.6, 0.998, 1.0, 1.0], 3), ([np.nan] * 5, 1)],
+    ("pairs", "p", "layer"),
+    [
+        ([0.5, 0.7, 0.9, 0.8, 1.0], [0.01] * 5, 2),
+        ([0.5, 0.6, 0.998, 1.0, 1.0], [0.01] * 5, 3),
+        ([np.nan] * 5, [0.01] * 5, 1),
+        ([0.5, 0.7, 0.9, 0.8, 1.0], [0.01, 0.01, 0.4, 0.01, 0.01], 3),
+        ([0.5, 0.7, 0.9, 0.8, 1.0], [0.4] * 5, 2),
+    ],
 )
-def test_the_locked_layer_is_the_best_one_that_a_block_follows(pairs, layer):
-    fitted = xr.Dataset(
+def test_the_locked_layer_is_the_best_one_where_steering_beats_chance(pairs, p, layer):
+    judged = xr.Dataset(
         {
             "pair_accuracy": ("layer", pairs),
-            "auroc": (("emotion", "layer"), [[0.5, 0.95, 0.8, 0.7, 0.99]]),
+            "auroc": ("layer", [0.5, 0.95, 0.8, 0.7, 0.99]),
+            "p": ("layer", p),
         },
         coords={"layer": range(5)},
     )
-    assert choose_layer(fitted) == layer
+    assert choose_layer(judged) == layer
+
+
+def test_a_layer_whose_vectors_move_the_metrics_is_told_from_one_whose_do_not():
+    rng = np.random.default_rng(0)
+    vector = rng.standard_normal((4, 2, HIDDEN))
+    gradient = rng.standard_normal((3, 2, HIDDEN))
+    gradient[:, 1] = vector[:3, 1] + 0.5 * gradient[:, 1]
+    ones = ("layer", [1.0, 1.0])
+    fitted = xr.Dataset(
+        {
+            "vector": (("emotion", "layer", "hidden"), vector),
+            "auroc": (("emotion", "layer"), np.ones((4, 2))),
+            "pair_accuracy": ones,
+        },
+        coords={"layer": [0, 1]},
+    )
+    gradients = xr.DataArray(gradient, dims=("metric", "layer", "hidden"))
+    judged = judge_layers(fitted, gradients, 500, rng)
+    assert judged["p"][0] > 0.05 and judged["p"][1] < 0.01
+    size = np.linalg.norm(gradient[:, 0], axis=1) / np.sqrt(HIDDEN)
+    assert float(judged["null_effect"][0]) == pytest.approx(np.sqrt((size**2).mean()), rel=0.05)
 
 
 def test_random_directions_are_uniform_unit_vectors():
-    drawn = draw_directions(HIDDEN, 4000, np.random.default_rng(0))
+    drawn = draw_isotropic(HIDDEN, 4000, np.random.default_rng(0))
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)
     np.testing.assert_allclose(drawn.T @ drawn / 4000, np.eye(HIDDEN) / HIDDEN, atol=0.005)
+
+
+@pytest.mark.parametrize("metrics", [3, HIDDEN + 5])
+def test_slopes_drawn_in_the_gradients_span_equal_those_of_whole_directions(metrics):
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((metrics, HIDDEN))
+    inside = draw_slopes(gradients, (20_000,), rng)
+    whole = draw_isotropic(HIDDEN, 20_000, rng) @ gradients.T
+    np.testing.assert_allclose(np.cov(inside.T), np.cov(whole.T), atol=0.05)
+    np.testing.assert_allclose(
+        np.quantile(inside[:, 0], [0.01, 0.5, 0.99]),
+        np.quantile(whole[:, 0], [0.01, 0.5, 0.99]),
+        atol=0.1,
+    )
+
+
+def test_matched_directions_have_the_covariance_within_emotions():
+    stories, _ = plant(topic_strength=0.0)
+    loud = stories.values.copy()
+    loud[:, 0] *= 10
+    drawn = draw_matched(loud, stories["label"].values, 3000, np.random.default_rng(0))
+    energy = (drawn**2).mean(0)
+    assert energy[0] > 5 * energy[1:].max()
+    assert energy.sum() == pytest.approx(1)
+
+
+def test_shuffled_directions_know_topics_but_no_emotion():
+    stories, _ = plant()
+    values, labels = stories.values, stories["label"].values
+    drawn = draw_shuffled(values, labels, stories["topic"].values, 2000, np.random.default_rng(0))
+    fitted = normalise(np.nanmean(fit(stories), axis=0))
+    along = np.abs(drawn @ fitted.T)
+    assert along.mean() < 0.5
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)
+    moved = draw_shuffled(
+        values + 100 * (stories["topic"].values == "topic-03")[:, None],
+        labels,
+        stories["topic"].values,
+        2000,
+        np.random.default_rng(0),
+    )
+    np.testing.assert_allclose(moved, drawn, atol=1e-6)
 
 
 def test_auroc_counts_ties_half_and_equals_the_pairwise_count():

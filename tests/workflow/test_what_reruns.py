@@ -12,7 +12,7 @@ import pytest
 from emodrift.study.plan import FIGURES
 from tests.conftest import copy_project, save_checkpoint
 
-SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1}
+SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
 SHOWN = {"figure": 6, "report": 1, "publication": 1}
 CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
 
@@ -159,7 +159,7 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     study.edit_study(lambda s: s["steering"].update(strengths=[-0.3, 0.3]))
     jobs = study.list_jobs()
     assert jobs["responses"] == 2
-    assert not {"activations", "vectors", "lock", "drift"} & set(jobs)
+    assert not {"activations", "vectors", "lock", "drift", "evocation"} & set(jobs)
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):

@@ -1,7 +1,8 @@
 """Measurements: what is read off one checkpoint.
 
 Needs: a checkpoint and the contrast data; responses also the locked vectors. Makes: activations
-(prompt, layer, hidden), and class scores of replies, unsteered and steered.
+(prompt, layer, hidden), unsteered scores of replies and the metrics' gradients (target, layer,
+hidden); steered scores.
 """
 
 
@@ -15,7 +16,7 @@ rule activations:
     log:
         "results/logs/activations/{key}.log",
     message:
-        "activations of {params.entry[label]}"
+        "activations and gradients of {params.entry[label]}"
     script:
         "../scripts/activations.py"
 
@@ -30,6 +31,6 @@ rule responses:
     log:
         "results/logs/responses/{key}.log",
     message:
-        "responses of {params.entry[label]}, unsteered and steered"
+        "responses of {params.entry[label]} to steering"
     script:
         "../scripts/responses.py"

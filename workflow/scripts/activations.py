@@ -1,4 +1,4 @@
-"""Adapter: activations of one checkpoint, of which most were measured with its responses."""
+"""Adapter: activations and gradients of one checkpoint; most are measured with its responses."""
 
 from emodrift.measure.parts import find_missing, list_parts, write_parts
 from emodrift.store.job import open_job
@@ -15,6 +15,7 @@ with open_job(snakemake) as job:
 
         torch.set_num_threads(snakemake.threads)
         model = load_model(**job.params["model"], label=job.label)
-        batch_tokens = job.params["model"]["loading"]["batch_tokens"]
-        measure_parts(model, missing, contrasts, job.store, batch_tokens, job.label)
+        measure_parts(
+            model, missing, contrasts, job.store, job.params["model"]["loading"], job.label
+        )
     write_parts(parts, job.out)

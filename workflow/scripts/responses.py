@@ -3,6 +3,7 @@
 import torch
 
 from emodrift.measure.activations import measure_parts
+from emodrift.measure.arrays import read_norms
 from emodrift.measure.parts import find_missing, list_parts
 from emodrift.measure.responses import measure_responses
 from emodrift.models.loading import load_model
@@ -11,18 +12,19 @@ from emodrift.vectors.lock import open_lock
 
 with open_job(snakemake) as job:
     torch.set_num_threads(snakemake.threads)
-    contrasts = job.inputs["contrasts"]
-    batch_tokens = job.params["model"]["loading"]["batch_tokens"]
+    contrasts, loading = job.inputs["contrasts"], job.params["model"]["loading"]
     model = load_model(**job.params["model"], label=job.label)
     parts = list_parts(contrasts, **job.params["activations"])
     missing = find_missing(parts, job.store)
-    measure_parts(model, missing, contrasts, job.store, batch_tokens, job.label)
+    measure_parts(model, missing, contrasts, job.store, loading, job.label)
     measure_responses(
         model,
         **job.params["asking"],
-        batch_tokens=batch_tokens,
+        batch_tokens=loading["batch_tokens"],
         contrasts=contrasts,
         directions=open_lock(job.inputs["lock"])["direction"],
+        norms=read_norms([job.store / p.place for p in parts if p.kind == "gradients"]),
         out=job.out,
+        partial=job.partial,
         label=job.label,
     )

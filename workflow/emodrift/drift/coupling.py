@@ -1,31 +1,94 @@
 """Causal effect: what adding a locked direction does to replies.
 
-METHODS: β[e,m](c) = d m / d α where α·σ·v̂ is added to the residual stream; from finite steering
-as the least-squares slope over all strengths, 0 included, in log-odds and in probability. Always
-beside the same number for random directions.
+From gradients at strength 0, on every prompt and along any number of directions; and from finite
+steering at every strength, on a spread of prompts. Always beside the same number for directions
+that stand for no emotion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from emodrift.drift.responding import (
-    compute_all_log_odds,
-    compute_probabilities,
-    score_unsteered,
+from emodrift.drift.knobs import measure_knobs, stack_matrix
+from emodrift.drift.modularity import (
+    measure_entanglement,
+    measure_modularity,
+    name_metrics,
+    standardise_effects,
 )
+from emodrift.drift.responding import compute_all_log_odds, compute_probabilities
+from emodrift.drift.slopes import (
+    compare_slopes,
+    compute_slopes,
+    fit_slopes,
+    join_strengths,
+    measure_monotonicity,
+    select_targets,
+)
+from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_responses
+from emodrift.measure.arrays import open_gradients, open_responses
 from emodrift.stats.bootstrap import draw_weights, summarise_draws
-from emodrift.stats.measures import compute_effective_rank, normalise
+from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.vectors.lock import open_bundles, open_lock
 
+Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
+TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
+
+
+class Question(NamedTuple):
+    """What every checkpoint is asked: locked directions, metrics, and how sure to be."""
+
+    locked: xr.Dataset
+    bundles: Mapping[str, Sequence[str]]
+    metrics: Mapping[str, Mapping[str, Any]]
+    statistics: Mapping[str, Any]
+    seed: int
+
+    @property
+    def layer(self) -> int:
+        """The locked layer."""
+        return int(self.locked["layer"])
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """(direction,) ``emotion`` or ``random``."""
+        return self.locked["kind"].values
+
+    @property
+    def emotions(self) -> list[str]:
+        """Names of the emotions, in the order of their directions."""
+        return [str(n) for n in self.locked["name"].values[self.kinds == "emotion"]]
+
+    @property
+    def concepts(self) -> list[str]:
+        """Emotions, then bundles."""
+        return [*self.emotions, *self.bundles]
+
+    def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
+        """Bootstrap weights (draw, prompt); equal families give equal weights."""
+        rng = np.random.default_rng(self.seed)
+        return draw_weights(families, self.statistics["draws"], rng, strata=strata)
+
+    def bound(self, name: str, value: np.ndarray, draws: np.ndarray) -> list[dict[str, float]]:
+        """For each concept an estimate (concept,) with interval and error of its draws."""
+        interval = summarise_draws(draws, self.statistics["level"])
+        return [
+            {
+                name: float(v),
+                f"{name}_low": float(a),
+                f"{name}_high": float(b),
+                f"{name}_se": float(e),
+            }
+            for v, a, b, e in zip(value, *interval, strict=True)
+        ]
 
 
 def measure_coupling(
@@ -33,257 +96,267 @@ def measure_coupling(
     statistics: dict[str, Any],
     seed: int,
     metrics: Mapping[str, Mapping[str, Any]],
+    activations: Sequence[Path],
     responses: Sequence[Path],
     lock: Path,
     out: Path,
 ) -> None:
-    """Turn steered responses into effects on the metrics.
+    """Turn gradients and steered responses into effects on the metrics.
 
-    Writes ``coupling.parquet`` (checkpoint, concept, metric, split: slope in log-odds and in
-    probability with intervals, the random directions' standard deviation, sign consistency),
-    ``knobs.parquet`` (checkpoint: effective rank, similarity and size of the emotion × behaviour
-    effect matrix with standard errors) and ``behaviour.parquet`` (checkpoint, metric, split:
-    unsteered probability with interval).
+    Writes, each with the checkpoint:
+
+    - ``effects.parquet`` (concept, metric): slope at strength 0 on all prompts with interval,
+      p-values against null directions of each kind, corrected over the checkpoint, stability;
+    - ``coupling.parquet`` (concept, metric, split): finite slope in log-odds and probability with
+      intervals, the random directions' standard deviation, sign consistency, monotonicity;
+    - ``dose.parquet`` (concept, metric, strength): change from strength 0, with intervals;
+    - ``agreement.parquet`` (suite, toward, strength): exact against finite slopes;
+    - ``modularity.parquet`` (concept): modularity and entanglement, with intervals and nulls;
+    - ``knobs.parquet``: rank, similarity and size of the emotion × behaviour effect matrix;
+    - ``behaviour.parquet`` (metric, split): unsteered probability with interval.
 
     Parameters
     ----------
     metrics
         Behaviour metrics by name.
-    responses
+    activations, responses
         Entries, one for each checkpoint.
     checkpoints, statistics, seed, lock, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
-    kinds, bundles = open_lock(lock)["kind"].values, open_bundles(lock)
-    effects: list[dict[str, Any]] = []
-    knobs: list[dict[str, Any]] = []
-    behaviour: list[dict[str, Any]] = []
-    for number, entry in enumerate(responses):
-        response = open_responses(entry)
-        slopes = {unit: fit_slopes(response, convert) for unit, convert in UNITS.items()}
-        effects += _describe_effects(number, slopes, kinds, bundles, metrics, statistics, seed)
-        knobs.append(_describe_knobs(number, slopes["probability"], kinds, statistics, seed))
-        behaviour += _describe_behaviour(number, response, metrics, statistics, seed)
-    write_table(label_rows(effects, checkpoints), out, "coupling")
-    write_table(label_rows(knobs, checkpoints), out, "knobs")
-    write_table(label_rows(behaviour, checkpoints), out, "behaviour")
-
-
-def fit_slopes(response: xr.Dataset, convert: Any) -> xr.DataArray:
-    """Slope of every reply class along every direction, per prompt.
-
-    Parameters
-    ----------
-    response
-        Dataset of a responses entry.
-    convert
-        From scores to log-odds or probabilities.
-
-    Returns
-    -------
-    xr.DataArray
-        (direction, steered_prompt, reply_class), per unit of strength (the residual norm).
-    """
-    place = {name: i for i, name in enumerate(response["id"].values)}
-    rows = [place[name] for name in response["steered_id"].values]
-    zero = score_unsteered(response).values[rows]
-    scores = response["steered_score"].transpose(
-        "direction", "strength", "steered_prompt", "reply_class"
-    )
-    strengths = np.append(scores["strength"].values, 0.0)
-    base = np.broadcast_to(zero, (scores.shape[0], 1, *zero.shape))
-    values = xr.DataArray(
-        np.concatenate([scores.values, base], axis=1),
-        dims=scores.dims,
-        coords={"reply_class": response["reply_class"].values},
-    )
-    centred = strengths - strengths.mean()
-    slope = np.einsum("s,dspc->dpc", centred / (centred**2).sum(), convert(values).values)
-    return xr.DataArray(
-        slope,
-        dims=("direction", "steered_prompt", "reply_class"),
-        coords={
-            "direction": response["direction"].values,
-            "reply_class": response["reply_class"].values,
-            **{
-                name: ("steered_prompt", response[f"steered_{name}"].values)
-                for name in ("suite", "split", "family")
-            },
-        },
-    )
+    question = Question(open_lock(lock), open_bundles(lock), metrics, statistics, seed)
+    tables: dict[str, Rows] = {name: [] for name in TABLES}
+    for number, (activation, response) in enumerate(zip(activations, responses, strict=True)):
+        gradients = open_gradients(activation)
+        scores = join_strengths(open_responses(response), gradients["score"])
+        exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
+        probability = fit_slopes(scores, compute_probabilities)
+        found = {
+            "effects": describe_effects(question, exact, gradients),
+            "coupling": describe_finite(question, scores),
+            "dose": describe_dose(question, scores),
+            "agreement": compare_slopes(exact, scores).to_dict("records"),
+            "modularity": describe_modularity(question, exact, gradients),
+            "knobs": [describe_knobs(question, probability)],
+            "behaviour": describe_behaviour(question, gradients["score"]),
+        }
+        for name, rows in found.items():
+            tables[name] += [{"checkpoint": number, **row} for row in rows]
+    for name, rows in tables.items():
+        write_table(label_rows(rows, checkpoints), out, name)
 
 
 def add_bundles(
     values: np.ndarray, names: Sequence[str], bundles: Mapping[str, Sequence[str]]
-) -> tuple[np.ndarray, list[str]]:
+) -> np.ndarray:
     """Emotions' effects (emotion, ...) with each bundle's mean behind them."""
     means = [values[[names.index(m) for m in members]].mean(0) for members in bundles.values()]
-    return np.concatenate([values, np.stack(means)]), [*names, *bundles]
+    return np.concatenate([values, np.stack(means)]) if means else values
 
 
-def stack_matrix(slopes: xr.DataArray, weights: np.ndarray) -> np.ndarray:
-    """Effect matrices: mean slope of every direction on every suite and reply class.
-
-    Parameters
-    ----------
-    slopes
-        (direction, steered_prompt, reply_class).
-    weights
-        (draw, steered_prompt).
-
-    Returns
-    -------
-    np.ndarray
-        (draw, direction, suite × reply_class).
-    """
-    suites = slopes["suite"].values
-    blocks = []
-    for suite in sorted(set(suites)):
-        part = weights * (suites == suite)
-        part = part / part.sum(1, keepdims=True)
-        blocks.append(np.einsum("wp,dpc->wdc", part, slopes.values, optimize=True))
-    return np.concatenate(blocks, axis=2)
+def average_targets(
+    question: Question, exact: xr.DataArray, metric: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slopes of a metric (concept, target), families (target,), resampled means (draw, concept)."""
+    chosen = select_targets(exact, metric)
+    emotions = exact.values[question.kinds == "emotion"][:, chosen]
+    slopes = add_bundles(emotions, question.emotions, question.bundles)
+    families, splits = exact["family"].values[chosen], exact["split"].values[chosen]
+    drawn = question.draw(families, splits)
+    return slopes, families, drawn @ slopes.T / drawn.sum(1, keepdims=True)
 
 
-def measure_knobs(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """How many behaviours emotions control apart from each other.
+def draw_null_slopes(question: Question, gradient: np.ndarray) -> dict[str, np.ndarray]:
+    """Slopes of null directions of each kind, (null, concept); of a bundle the mean of as many.
 
     Parameters
     ----------
-    matrices
-        (draw, emotion, behaviour) effects in probability.
-
-    Returns
-    -------
-    dict
-        Each (draw,): ``rank``, effective rank of the matrix centred over emotions; ``similarity``,
-        mean cosine of the emotions' uncentred profiles; ``size``, mean absolute effect.
-
-    Notes
-    -----
-    METHODS, "Indicators": in log-odds the rank barely sees a collapse; a mean cosine of centred
-    profiles is pinned near −1/(E−1).
+    gradient
+        (hidden,) a metric's mean gradient at the locked layer.
     """
-    centred = matrices - matrices.mean(1, keepdims=True)
-    unit = normalise(matrices + 1e-12)
-    cosines = np.einsum("wex,wfx->wef", unit, unit)
-    count = matrices.shape[1]
-    off_diagonal = (cosines.sum((1, 2)) - count) / (count * (count - 1))
-    return {
-        "rank": compute_effective_rank(centred),
-        "similarity": off_diagonal,
-        "size": np.abs(matrices).mean((1, 2)),
-    }
+    slopes = question.locked["null_direction"].values @ gradient
+    kinds = question.locked["null_kind"].values
+    rng = np.random.default_rng(question.seed)
+    sizes = [1] * len(question.emotions) + [len(m) for m in question.bundles.values()]
+    nulls = {}
+    for kind in dict.fromkeys(kinds):
+        of_kind = slopes[kinds == kind]
+        means = {n: rng.choice(of_kind, (len(of_kind), n)).mean(1) for n in set(sizes) - {1}}
+        nulls[str(kind)] = np.stack([({1: of_kind} | means)[n] for n in sizes], axis=1)
+    return nulls
 
 
-def _describe_effects(
-    number: int,
-    slopes: Mapping[str, xr.DataArray],
-    kinds: np.ndarray,
-    bundles: Mapping[str, Sequence[str]],
-    metrics: Mapping[str, Mapping[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-) -> list[dict[str, Any]]:
-    rows = []
-    any_unit = slopes["log_odds"]
-    suites, splits = any_unit["suite"].values, any_unit["split"].values
-    names = [str(n) for n in any_unit["direction"].values[kinds == "emotion"]]
-    for metric, meaning in metrics.items():
-        for split in ("all", *sorted(set(splits[suites == meaning["suite"]]))):
-            chosen = (suites == meaning["suite"]) & ((splits == split) | (split == "all"))
-            cells: dict[str, Any] = {}
-            for unit, array in slopes.items():
-                part = array.sel(reply_class=meaning["toward"]).values[:, chosen]
-                ours, concepts = add_bundles(part[kinds == "emotion"], names, bundles)
-                drawn = draw_weights(
-                    array["family"].values[chosen],
-                    statistics["draws"],
-                    np.random.default_rng(seed),
-                    strata=splits[chosen],
-                )
-                resampled = drawn @ ours.T / drawn.sum(1, keepdims=True)
-                cells[unit] = (
-                    ours.mean(1),
-                    summarise_draws(resampled, statistics["level"]),
-                    float(part[kinds == "random"].mean(1).std(ddof=1)),
-                    (np.sign(ours) == np.sign(ours.mean(1, keepdims=True))).mean(1),
-                )
-            for i, concept in enumerate(concepts):
-                row: dict[str, Any] = {
-                    "checkpoint": number,
-                    "concept": concept,
-                    "metric": metric,
-                    "split": str(split),
-                    "sign_consistency": float(cells["log_odds"][3][i]),
+def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Dataset) -> Rows:
+    """Rows (concept, metric) of slopes at strength 0."""
+    at_layer = gradients["gradient"].sel(layer=question.layer).values
+    statistics = question.statistics
+    named = name_metrics(question.concepts, question.bundles, question.metrics)
+    rows: Rows = []
+    for column, (name, metric) in enumerate(question.metrics.items()):
+        slopes, families, draws = average_targets(question, exact, metric)
+        value = slopes.mean(1)
+        nulls = draw_null_slopes(question, at_layer[select_targets(exact, metric)].mean(0))
+        p = {kind: count_extremes(np.abs(value), np.abs(null)) for kind, null in nulls.items()}
+        rng = np.random.default_rng(question.seed)
+        steady = measure_stability(slopes, families, statistics["draws"], statistics["level"], rng)
+        for i, estimate in enumerate(question.bound("slope", value, draws)):
+            rows.append(
+                {"concept": question.concepts[i], "metric": name}
+                | estimate
+                | {
+                    "bundle": question.concepts[i] in question.bundles,
+                    "named": bool(named[i, column]),
+                    "stability": float(steady.value[i]),
+                    "stability_low": float(steady.interval.low[i]),
+                    "stability_high": float(steady.interval.high[i]),
+                    "family_sign_consistency": float(steady.sign_consistency[i]),
                 }
-                for unit, (value, interval, null, _) in cells.items():
-                    row |= {
-                        unit: float(value[i]),
-                        f"{unit}_low": float(interval.low[i]),
-                        f"{unit}_high": float(interval.high[i]),
-                        f"{unit}_se": float(interval.se[i]),
-                        f"{unit}_null_sd": null,
-                    }
-                rows.append(row)
+                | {f"null_sd_{kind}": float(null[:, i].std()) for kind, null in nulls.items()}
+                | {f"p_{kind}": float(values[i]) for kind, values in p.items()}
+            )
+    table = pd.DataFrame(rows)
+    for kind in nulls:
+        table[f"q_{kind}"] = correct_family(table[f"p_{kind}"].values, "by")
+    return table.to_dict("records")
+
+
+def describe_finite(question: Question, scores: xr.DataArray) -> Rows:
+    """Rows (concept, metric, split) of finite slopes."""
+    slopes = {unit: fit_slopes(scores, convert) for unit, convert in UNITS.items()}
+    odds = compute_all_log_odds(scores)
+    suites, splits = scores["suite"].values, scores["split"].values
+    rows: Rows = []
+    for name, metric in question.metrics.items():
+        of_suite = suites == metric["suite"]
+        for split in ("all", *sorted(set(splits[of_suite]))):
+            chosen = of_suite & ((splits == split) | (split == "all"))
+            drawn = question.draw(scores["family"].values[chosen], splits[chosen])
+            columns: list[dict[str, float]] = [{} for _ in question.concepts]
+            for unit, array in slopes.items():
+                part = array.sel(reply_class=metric["toward"]).values[:, chosen]
+                ours = _add_bundles(question, part)
+                resampled = drawn @ ours.T / drawn.sum(1, keepdims=True)
+                null = float(part[question.kinds == "random"].mean(1).std(ddof=1))
+                for i, estimate in enumerate(question.bound(unit, ours.mean(1), resampled)):
+                    columns[i] |= estimate | {f"{unit}_null_sd": null}
+                if unit == "log_odds":
+                    signs = np.sign(ours) == np.sign(ours.mean(1, keepdims=True))
+            curve = _add_bundles(
+                question, odds.sel(reply_class=metric["toward"]).values[..., chosen]
+            )
+            monotonicity = measure_monotonicity(curve.mean(-1))
+            rows += [
+                {"concept": concept, "metric": name, "split": str(split)}
+                | {
+                    "sign_consistency": float(signs[i].mean()),
+                    "monotonicity": float(monotonicity[i]),
+                }
+                | columns[i]
+                for i, concept in enumerate(question.concepts)
+            ]
     return rows
 
 
-def _describe_knobs(
-    number: int,
-    slopes: xr.DataArray,
-    kinds: np.ndarray,
-    statistics: dict[str, Any],
-    seed: int,
-) -> dict[str, Any]:
-    emotion = slopes.isel(direction=kinds == "emotion")
-    random = slopes.isel(direction=kinds == "random")
-    cells = [
-        f"{a}/{b}" for a, b in zip(slopes["suite"].values, slopes["split"].values, strict=True)
-    ]
-    drawn = draw_weights(
-        slopes["family"].values, statistics["draws"], np.random.default_rng(seed), strata=cells
+def describe_dose(question: Question, scores: xr.DataArray) -> Rows:
+    """Rows (concept, metric, strength) of the change from strength 0."""
+    rows: Rows = []
+    changes = {}
+    for unit, convert in UNITS.items():
+        converted = convert(scores)
+        changes[unit] = converted - converted.sel(strength=0.0)
+    suites, splits = scores["suite"].values, scores["split"].values
+    for name, metric in question.metrics.items():
+        chosen = suites == metric["suite"]
+        drawn = question.draw(scores["family"].values[chosen], splits[chosen])
+        share = drawn / drawn.sum(1, keepdims=True)
+        for k, strength in enumerate(scores["strength"].values):
+            columns: list[dict[str, float]] = [{} for _ in question.concepts]
+            for unit, change in changes.items():
+                of_class = change.sel(reply_class=metric["toward"]).values[:, k][:, chosen]
+                ours = _add_bundles(question, of_class)
+                for i, estimate in enumerate(question.bound(unit, ours.mean(1), share @ ours.T)):
+                    columns[i] |= estimate
+            rows += [
+                {"concept": concept, "metric": name, "strength": float(strength)} | columns[i]
+                for i, concept in enumerate(question.concepts)
+            ]
+    return rows
+
+
+def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.Dataset) -> Rows:
+    """Rows (concept) of modularity and entanglement."""
+    at_layer = gradients["gradient"].sel(layer=question.layer).values
+    means, draws, nulls, directions = [], [], [], []
+    for metric in question.metrics.values():
+        slopes, _, drawn = average_targets(question, exact, metric)
+        gradient = at_layer[select_targets(exact, metric)].mean(0)
+        means.append(slopes.mean(1))
+        draws.append(drawn)
+        nulls.append(draw_null_slopes(question, gradient))
+        directions.append(gradient)
+    directions = np.stack(directions)
+    value = standardise_effects(np.stack(means, -1), directions)
+    drawn = standardise_effects(np.stack(draws, -1), directions)
+    chance = {
+        kind: standardise_effects(np.stack([n[kind] for n in nulls], -1), directions)
+        for kind in nulls[0]
+    }
+    named = name_metrics(question.concepts, question.bundles, question.metrics)
+    modular = question.bound(
+        "modularity", measure_modularity(value, named), measure_modularity(drawn, named)
     )
+    tangled = question.bound(
+        "entanglement", measure_entanglement(value), measure_entanglement(drawn)
+    )
+    rows = [
+        {"concept": concept, "bundle": concept in question.bundles, "named": bool(named[i].any())}
+        | modular[i]
+        | tangled[i]
+        for i, concept in enumerate(question.concepts)
+    ]
+    for kind, effects in chance.items():
+        share, spread = measure_modularity(effects, named), measure_entanglement(effects)
+        p = count_extremes(measure_modularity(value, named), share)
+        for i, row in enumerate(rows):
+            row |= {
+                f"modularity_{kind}": float(share[:, i].mean()),
+                f"p_{kind}": float(p[i]),
+                f"entanglement_{kind}": float(spread[:, i].mean()),
+            }
+    return [_hide_unnamed(row) for row in rows]
+
+
+def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]:
+    """Rank, similarity and size of the effect matrix in probability, and the random size."""
+    emotion = slopes.isel(direction=question.kinds == "emotion")
+    random = slopes.isel(direction=question.kinds == "random")
+    suites, splits = slopes["suite"].values, slopes["split"].values
+    cells = np.array([f"{a}/{b}" for a, b in zip(suites, splits, strict=True)], dtype=object)
+    drawn = question.draw(slopes["family"].values, cells)
     whole = np.ones((1, drawn.shape[1]), np.float32)
-    values = measure_knobs(stack_matrix(emotion, np.concatenate([whole, drawn])))
-    row: dict[str, Any] = {"checkpoint": number}
-    for name, value in values.items():
-        interval = summarise_draws(value[1:], statistics["level"])
-        row |= {
-            name: float(value[0]),
-            f"{name}_low": float(interval.low),
-            f"{name}_high": float(interval.high),
-            f"{name}_se": float(interval.se),
-        }
-    row["null_size"] = float(measure_knobs(stack_matrix(random, whole))["size"][0])
-    return row
+    row: dict[str, float] = {}
+    for name, value in measure_knobs(stack_matrix(emotion, np.concatenate([whole, drawn]))).items():
+        row |= question.bound(name, value[:1], value[1:, None])[0]
+    null = measure_knobs(stack_matrix(random, whole))
+    return row | {"null_size": float(null["size"][0])}
 
 
-def _describe_behaviour(
-    number: int,
-    response: xr.Dataset,
-    metrics: Mapping[str, Mapping[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-) -> list[dict[str, Any]]:
-    probability = compute_probabilities(score_unsteered(response))
-    suites, splits = response["suite"].values, response["split"].values
-    rows = []
-    for metric, meaning in metrics.items():
-        values = probability.sel(reply_class=meaning["toward"]).values
-        for split in sorted(set(splits[suites == meaning["suite"]])):
-            chosen = (suites == meaning["suite"]) & (splits == split)
-            drawn = draw_weights(
-                response["family"].values[chosen],
-                statistics["draws"],
-                np.random.default_rng(seed),
-            )
-            interval = summarise_draws(drawn @ values[chosen] / drawn.sum(1), statistics["level"])
+def describe_behaviour(question: Question, scores: xr.DataArray) -> Rows:
+    """Rows (metric, split) of unsteered probability."""
+    probability = compute_probabilities(scores)
+    suites, splits = scores["suite"].values, scores["split"].values
+    rows: Rows = []
+    for name, metric in question.metrics.items():
+        values = probability.sel(reply_class=metric["toward"]).values
+        for split in sorted(set(splits[suites == metric["suite"]])):
+            chosen = (suites == metric["suite"]) & (splits == split)
+            drawn = question.draw(scores["family"].values[chosen])
+            resampled = drawn @ values[chosen] / drawn.sum(1)
+            interval = summarise_draws(resampled, question.statistics["level"])
             rows.append(
                 {
-                    "checkpoint": number,
-                    "metric": metric,
-                    "safety": bool(meaning["safety"]),
+                    "metric": name,
+                    "safety": bool(metric["safety"]),
                     "split": str(split),
                     "probability": float(values[chosen].mean()),
                     "low": float(interval.low),
@@ -292,3 +365,14 @@ def _describe_behaviour(
                 }
             )
     return rows
+
+
+def _add_bundles(question: Question, values: np.ndarray) -> np.ndarray:
+    emotions = values[question.kinds == "emotion"]
+    return add_bundles(emotions, question.emotions, question.bundles)
+
+
+def _hide_unnamed(row: dict[str, Any]) -> dict[str, Any]:
+    if row["named"]:
+        return row
+    return {k: np.nan if k.startswith(("modularity", "p_")) else v for k, v in row.items()}

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from emodrift.drift.responding import compute_log_odds, score_unsteered
+from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_activations, open_responses
+from emodrift.measure.arrays import open_activations, open_gradients
 from emodrift.stats.bootstrap import draw_weights, summarise_draws
 from emodrift.vectors.lock import open_bundles, open_lock
 
@@ -28,14 +28,13 @@ def measure_evocation(
     indicators: Mapping[str, Any],
     metrics: Mapping[str, Mapping[str, Any]],
     activations: Sequence[Path],
-    responses: Sequence[Path],
     lock: Path,
     out: Path,
 ) -> None:
     """Project every checkpoint's prompt activations on the locked directions.
 
     Writes ``evocation.parquet`` (checkpoint, concept, split: rise from benign to harmful prompts,
-    standardised difference and predictivity of refusal with intervals, AUROC),
+    standardised difference, AUROC and predictivity of refusal, with intervals),
     ``projections.parquet`` (checkpoint, concept, suite, split: mean projection over the residual
     norm) and ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal).
 
@@ -43,7 +42,7 @@ def measure_evocation(
     ----------
     indicators, metrics
         Config: which bundle is caution, and which metrics' suites are contrasted.
-    activations, responses
+    activations
         Entries, one for each checkpoint.
     checkpoints, statistics, seed, lock, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
@@ -54,12 +53,10 @@ def measure_evocation(
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
     prompts: list[dict[str, Any]] = []
-    pairs = zip(activations, responses, strict=True)
-    for number, (activation, response) in enumerate(pairs):
-        hidden = open_activations(activation, "prompts").sel(layer=int(locked["layer"]))
+    for number, entry in enumerate(activations):
+        hidden = open_activations(entry, "prompts").sel(layer=int(locked["layer"]))
         projection = project_prompts(hidden, locked, bundles)
-        scores = score_unsteered(open_responses(response))
-        odds = compute_log_odds(scores, toward)
+        odds = compute_log_odds(open_gradients(entry)["score"], toward)
         rows += _contrast(number, projection, odds, harmful, benign, statistics, seed)
         means += _average(number, projection)
         caution = projection.sel(concept=indicators["caution"])
@@ -148,7 +145,8 @@ def contrast_groups(values: np.ndarray, positive: np.ndarray, weights: np.ndarra
     rise = means[0] - means[1]
     a, b = values[positive], values[~positive]
     wins = (a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])
-    auroc = np.einsum("di,dj,ijc->dc", up[:, positive], down[:, ~positive], wins, optimize=True)
+    against = np.tensordot(up[:, positive], wins.astype(np.float32), 1)
+    auroc = np.einsum("djc,dj->dc", against, down[:, ~positive])
     return GroupContrast(rise, rise / pooled, auroc / (totals[0] * totals[1]))
 
 
@@ -197,16 +195,12 @@ def _contrast(
         measured = {
             "rise": contrast.rise,
             "difference": contrast.difference,
+            "auroc": contrast.auroc,
             "predictivity": correlate(part.values, odds[chosen], weights),
         }
         wide = {k: summarise_draws(v[1:], statistics["level"]) for k, v in measured.items()}
         for i, concept in enumerate(part["concept"].values):
-            row = {
-                "checkpoint": number,
-                "concept": str(concept),
-                "split": str(name),
-                "auroc": float(contrast.auroc[0, i]),
-            }
+            row = {"checkpoint": number, "concept": str(concept), "split": str(name)}
             for key, value in measured.items():
                 row |= {
                     key: float(value[0, i]),

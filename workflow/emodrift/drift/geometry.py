@@ -262,7 +262,7 @@ def describe_layers(fitted: xr.Dataset, locked: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "layer": fitted["layer"].values,
-            "cosine": cosine.mean(1),
+            "cosine": cosine.mean(0),
             "corrected": corrected,
             "auroc": fitted["auroc"].mean("emotion").values,
             "pair_accuracy": fitted["pair_accuracy"].values,

@@ -7,11 +7,6 @@ import xarray as xr
 from scipy.special import log_softmax, logsumexp
 
 
-def score_unsteered(responses: xr.Dataset) -> xr.DataArray:
-    """Unsteered class scores (prompt, reply_class)."""
-    return responses["score"].transpose("prompt", "reply_class")
-
-
 def compute_probabilities(scores: xr.DataArray) -> xr.DataArray:
     """Probability of each reply class among the classes, over ``reply_class``."""
     axis = scores.get_axis_num("reply_class")

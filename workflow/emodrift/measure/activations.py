@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,24 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record, load_part
+from emodrift.contrasts.dataset import Record, load_part, load_replies
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import compress_activations, label_activations, save_array
+from emodrift.measure.arrays import compress, label_activations, save_array
+from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.parts import Part
 from emodrift.measure.words import average_words
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.memory import TokenBudget, resume_within_memory
 from emodrift.models.prompts import (
     TokenIds,
     check_lengths,
     encode_prompts,
     encode_texts,
-    make_batches,
+    pad_rows,
 )
 from emodrift.models.residual import record_residual
 from emodrift.store.entry import write_entry
+from emodrift.store.partial import KeptRows, locate_partial
 
 WORDED = ("stories", "neutral")
 """Kinds of texts whose words are kept by themselves."""
@@ -55,49 +59,61 @@ POOLINGS: dict[str, Callable[[int, int], np.ndarray]] = {
 
 def measure_parts(
     model: LanguageModel,
-    parts: Mapping[str, Part],
+    parts: Iterable[Part],
     contrasts: Path,
     store: Path,
-    batch_tokens: int,
+    loading: Mapping[str, Any],
     label: str,
 ) -> None:
     """Measure parts of the contrast data on a loaded checkpoint, each as an entry of its own.
+
+    A part that an interrupted job has begun goes on at the block of prompts where it stopped.
 
     Parameters
     ----------
     model
         The checkpoint.
     parts
-        The parts to measure, by name.
+        The parts to measure.
     contrasts
         Entry of the contrast data.
     store
         Root of the store.
-    batch_tokens
-        Tokens per batch.
+    loading
+        Config: the `compute` section.
     label
         Checkpoint, for progress and errors.
     """
-    for name, part in parts.items():
-        manifest = {"stage": "activation-parts", "inputs": {}, "params": part.recipe}
+    budget = TokenBudget(loading["batch_tokens"])
+    for part in parts:
+        stage = part.place.partition("/")[0]
+        manifest = {"stage": stage, "inputs": {}, "params": part.recipe}
+        reading, what = part.recipe["reading"], f"{label}, {part.name}"
+        records, partial = load_part(contrasts, part.name), locate_partial(store / part.place)
         with write_entry(store / part.place, manifest) as scratch:
-            records = load_part(contrasts, name)
-            array = extract_part(
-                model, records, part.recipe["reading"], batch_tokens, f"{label}, {name}"
-            )
-            dataset = compress_activations(array).to_dataset()
-            if part.kind in WORDED:
-                encoded = encode_records(model, records, part.recipe["reading"])
-                dataset["words"] = ("prompt", "hidden"), average_words(model, encoded)
-            save_array(dataset, scratch / "activations.zarr")
+            if part.kind == "gradients":
+                replies = load_replies(contrasts)
+                recompute = loading["recompute_blocks"]
+                found = measure_gradients(
+                    model, records, reading, replies, budget, recompute, what, partial
+                )
+                save_array(compress(found, "gradient"), scratch / "gradients.zarr")
+            else:
+                array = extract_part(model, records, reading, budget, what, partial)
+                dataset = compress(array.to_dataset(), "activation")
+                if part.kind in WORDED:
+                    words = average_words(model, encode_records(model, records, reading))
+                    dataset["words"] = ("prompt", "hidden"), words
+                save_array(dataset, scratch / "activations.zarr")
 
 
 def extract_part(
     model: LanguageModel,
     records: Sequence[Record],
     reading: dict[str, Any],
-    batch_tokens: int,
+    batch_tokens: int | TokenBudget,
     label: str,
+    partial: Path | None = None,
 ) -> xr.DataArray:
     """Pooled residual stream of one part's texts.
 
@@ -110,9 +126,12 @@ def extract_part(
     reading
         Pooling and, for prompts, their format.
     batch_tokens
-        Tokens per batch.
+        Tokens per batch, or the budget of a job with several parts.
     label
         Checkpoint and part, for progress and errors.
+    partial
+        Where finished rows are kept for a job that is interrupted; see
+        :mod:`emodrift.store.partial`.
 
     Returns
     -------
@@ -122,28 +141,70 @@ def extract_part(
     Raises
     ------
     EmodriftError
-        An activation is NaN or infinite: names checkpoint, layer and prompt.
+        An activation is NaN or infinite: names checkpoint, layer and prompt. A text does not fit in
+        memory.
     """
     encoded = encode_records(model, records, reading)
     check_lengths(model, encoded, label)
     weigh = POOLINGS[reading["pooling"]]
+    budget = TokenBudget(batch_tokens) if isinstance(batch_tokens, int) else batch_tokens
     pooled = np.empty((len(records), model.layers, model.hidden), np.float32)
-    base = model.network.base_model
-    with torch.inference_mode(), record_residual(model) as residual:
-        progress = tqdm(total=len(records), desc=label, unit="text", mininterval=5)
-        for rows, ids, mask in make_batches(model, encoded, batch_tokens):
-            weights = torch.zeros(ids.shape, dtype=torch.float32)
-            for i, row in enumerate(rows):
-                length = len(encoded[row])
-                weights[i, :length] = torch.from_numpy(weigh(length, reading.get("from_token", 0)))
-            base(input_ids=ids, attention_mask=mask, use_cache=False)
-            weights = weights.to(ids.device)[:, None]
-            for layer, hidden in residual.items():
-                pooled[rows, layer] = torch.bmm(weights, hidden.float())[:, 0].cpu().numpy()
+
+    def pool(rows: list[int]) -> dict[str, np.ndarray]:
+        lengths = [len(encoded[row]) for row in rows]
+        weights = [weigh(length, reading.get("from_token", 0)) for length in lengths]
+        found = pool_residual(model, [encoded[row] for row in rows], weights)
+        _refuse_broken(found, [records[row] for row in rows], model.network.dtype, label)
+        return {"activation": found}
+
+    def name_text(row: int) -> str:
+        return f"{label}: text {records[row]['id']!r}"
+
+    recipe = ["activation", len(records), str(model.network.dtype)]
+    with (
+        tqdm(total=len(records), desc=label, unit="text", mininterval=5) as progress,
+        KeptRows(partial, recipe) if partial else nullcontext() as kept,
+    ):
+        sizes = [len(ids) for ids in encoded]
+        for rows, found in resume_within_memory(sizes, budget, pool, name_text, kept):
+            pooled[rows] = found["activation"]
             progress.update(len(rows))
-        progress.close()
-    _refuse_broken(pooled, records, label)
     return label_activations(pooled, records)
+
+
+@torch.inference_mode()
+def pool_residual(
+    model: LanguageModel, encoded: Sequence[TokenIds], weights: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Weighted sums over the tokens of every layer, in one pass without the LM head.
+
+    Parameters
+    ----------
+    model
+        The checkpoint.
+    encoded
+        Token ids of each row.
+    weights
+        (token,) weights of each row.
+
+    Returns
+    -------
+    np.ndarray
+        (row, layer, hidden), float32.
+    """
+    ids, mask = pad_rows(encoded)
+    weighing = torch.zeros(ids.shape)
+    for row, values in enumerate(weights):
+        weighing[row, : len(values)] = torch.from_numpy(values)
+    pooled = np.empty((len(encoded), model.layers, model.hidden), np.float32)
+    with record_residual(model) as residual:
+        model.network.base_model(
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
+        )
+        for layer, hidden in residual.items():
+            weighed = torch.bmm(weighing.to(hidden.device)[:, None], hidden.float())
+            pooled[:, layer] = weighed[:, 0].cpu().numpy()
+    return pooled
 
 
 def encode_records(
@@ -170,11 +231,20 @@ def encode_records(
     return encode_texts(model, (r["text"] for r in records))
 
 
-def _refuse_broken(pooled: np.ndarray, records: Sequence[Record], label: str) -> None:
+def _refuse_broken(
+    pooled: np.ndarray, records: Sequence[Record], dtype: torch.dtype, label: str
+) -> None:
     broken = np.argwhere(~np.isfinite(pooled).all(axis=2))
-    if len(broken):
-        prompt, layer = broken[0]
-        raise EmodriftError(
-            f"{label}: the activation of layer {layer} at prompt {records[prompt]['id']!r} is NaN "
-            "or infinite; in half precision try compute.dtype: float32, else drop the checkpoint"
-        )
+    if not len(broken):
+        return
+    prompt, layer = broken[0]
+    remedy = {
+        torch.float16: "float16 ends at 65504: set compute.dtype to bfloat16 or float32",
+        torch.bfloat16: "set compute.dtype to float32, and if that is no better drop the "
+        "checkpoint from its run",
+    }
+    raise EmodriftError(
+        f"{label}: the activation of layer {layer} at prompt {records[prompt]['id']!r} is NaN or "
+        f"infinite in {str(dtype).removeprefix('torch.')}; "
+        f"{remedy.get(dtype, 'the checkpoint is broken: drop it from its run')}"
+    )

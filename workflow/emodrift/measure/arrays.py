@@ -12,6 +12,7 @@ import xarray as xr
 
 from emodrift.contrasts.dataset import Record
 
+PROMPT_LABELS = ("id", "suite", "split", "family")
 LABELS = ("id", "set", "label", "topic", "split", "pair", "suite", "family")
 SMALLEST_PEAK = 1e-3
 CHUNK_PROMPTS = 4096
@@ -30,7 +31,7 @@ def save_array(dataset: xr.Dataset, path: Path) -> None:
 
 def load_arrays(path: Path) -> xr.Dataset:
     """Read a dataset into memory."""
-    return xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None).load()
+    return _open(path).load()
 
 
 def open_responses(entry: Path) -> xr.Dataset:
@@ -38,25 +39,31 @@ def open_responses(entry: Path) -> xr.Dataset:
     return load_arrays(entry / "responses.zarr")
 
 
+def label_prompts(
+    dim: str, records: Sequence[Record], names: Sequence[str], prefix: str = ""
+) -> dict[str, Any]:
+    """Coordinates of a dimension from the records' fields."""
+    return {
+        prefix + name: (dim, np.array([str(r.get(name, "")) for r in records], dtype=object))
+        for name in names
+    }
+
+
 def label_activations(pooled: np.ndarray, records: Sequence[Record]) -> xr.DataArray:
     """Array (prompt, layer, hidden) with the records' labels as coordinates of ``prompt``."""
-    coords: dict[str, Any] = {"layer": np.arange(pooled.shape[1])}
-    for name in LABELS:
-        if any(name in r for r in records):
-            values = np.array([str(r.get(name, "")) for r in records], dtype=object)
-            coords[name] = ("prompt", values)
+    present = [name for name in LABELS if any(name in r for r in records)]
+    coords = {"layer": np.arange(pooled.shape[1])} | label_prompts("prompt", records, present)
     return xr.DataArray(
         pooled, dims=("prompt", "layer", "hidden"), coords=coords, name="activation"
     )
 
 
-def compress_activations(array: xr.DataArray) -> xr.DataArray:
-    """Activations as float16, or as they are where float16 would overflow or be too coarse."""
-    largest = float(np.abs(array).max())
+def compress(dataset: xr.Dataset, name: str) -> xr.Dataset:
+    """One array as float16, or as it is where float16 would overflow or be too coarse."""
+    largest = float(np.abs(dataset[name]).max())
     fits = SMALLEST_PEAK < largest < float(np.finfo(np.float16).max)
-    stored = array.astype(np.float16) if fits else array
-    stored.attrs["layer_convention"] = "0 = embeddings, k = output of block k"
-    return stored
+    stored = dataset.assign({name: dataset[name].astype(np.float16)}) if fits else dataset
+    return stored.assign_attrs(layer_convention="0 = embeddings, k = output of block k")
 
 
 def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
@@ -78,26 +85,15 @@ def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
 
 
 def open_parts(entry: Path, kind: str) -> list[xr.Dataset]:
-    """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of texts
-    ``words`` (prompt, hidden).
+    """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of stories
+    and neutral texts ``words`` (prompt, hidden).
 
     Parameters
     ----------
     entry, kind
         As in :func:`open_activations`.
     """
-    table = json.loads((entry / "parts.json").read_text())
-    store = entry.parent.parent
-    parts = [
-        xr.open_dataset(
-            store / part["place"] / "activations.zarr",
-            engine="zarr",
-            consolidated=False,
-            chunks=None,
-        )
-        for part in table.values()
-        if part["kind"] == kind
-    ]
+    parts = [_open(folder / "activations.zarr") for folder in _list_folders(entry, kind)]
     return [part.assign_coords({n: c.load() for n, c in part.coords.items()}) for part in parts]
 
 
@@ -106,3 +102,52 @@ def join_parts(arrays: Sequence[xr.DataArray]) -> xr.DataArray | None:
     if not arrays:
         return None
     return xr.concat(arrays, "prompt", join="exact").load().astype(np.float32)
+
+
+def open_gradients(entry: Path) -> xr.Dataset:
+    """Scores and gradients of all prompts, float32, in units of one mean residual norm.
+
+    Parameters
+    ----------
+    entry
+        Entry of the activations stage.
+
+    Returns
+    -------
+    xr.Dataset
+        See :func:`emodrift.measure.gradients.measure_gradients`.
+    """
+    parts = [load_arrays(f / "gradients.zarr") for f in _list_folders(entry, "gradients")]
+    norm = average_norms(parts)
+    gradients = [
+        part["gradient"].astype(np.float32) * norm / part["residual_norm"] for part in parts
+    ]
+    return xr.Dataset(
+        {
+            "score": xr.concat([part["score"] for part in parts], "prompt", join="exact"),
+            "gradient": xr.concat(gradients, "target", join="exact"),
+            "residual_norm": norm,
+        }
+    )
+
+
+def read_norms(folders: Sequence[Path]) -> xr.DataArray:
+    """Mean residual norm at the reply point (layer,) over gradient parts in these folders."""
+    opened = [_open(folder / "gradients.zarr") for folder in folders]
+    return average_norms(opened).load()
+
+
+def average_norms(parts: Sequence[xr.Dataset]) -> xr.DataArray:
+    """Mean residual norm (layer,) over the prompts of all parts."""
+    sizes = [part.sizes["prompt"] for part in parts]
+    return sum(p["residual_norm"] * n for p, n in zip(parts, sizes, strict=True)) / sum(sizes)
+
+
+def _list_folders(entry: Path, kind: str) -> list[Path]:
+    table = json.loads((entry / "parts.json").read_text())
+    store = entry.parent.parent
+    return [store / part["place"] for part in table if part["kind"] == kind]
+
+
+def _open(path: Path) -> xr.Dataset:
+    return xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None)

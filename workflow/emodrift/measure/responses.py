@@ -1,15 +1,15 @@
-"""Responses of one checkpoint: how likely each class of reply is, unsteered and steered.
+"""Responses of one checkpoint under steering: how likely each class of reply becomes.
 
-A prompt and all reply phrasings are packed in one row as a tree: every phrasing is a branch that
-sees the prompt and itself, so one forward pass scores all classes. Blocks up to the steered layer
-run once per prompt.
+Every locked direction is added at every strength to a spread of prompts. Blocks up to the steered
+layer run once per prompt, for all directions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,45 +18,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from emodrift.contrasts.dataset import Record, load_prompts, load_replies
-from emodrift.measure.arrays import save_array
-from emodrift.models.loading import LanguageModel
-from emodrift.models.prompts import (
-    TokenIds,
-    check_lengths,
-    encode_prompts,
-    encode_replies,
+from emodrift.measure.arrays import PROMPT_LABELS, label_prompts, save_array
+from emodrift.measure.trees import (
+    Packed,
+    Tree,
+    encode_tree,
+    mark_steered,
+    measure_sizes,
+    pack_rows,
+    run_packed,
+    score_replies,
 )
-from emodrift.models.residual import record_residual, resume_residual, steer_residual
-
-PROMPT_LABELS = ("id", "suite", "split", "family")
-
-
-class Tree(NamedTuple):
-    """Reply phrasings as branches behind a prompt.
-
-    ids, branch, offset, parent: (token,) token id, branch number from 1, place in the branch, and
-    the column of the token before it (-1: the prompt's last). reply_class: (branch,).
-    """
-
-    ids: Tensor
-    branch: Tensor
-    offset: Tensor
-    parent: Tensor
-    reply_class: Tensor
-
-
-class Packed(NamedTuple):
-    """Rows of left-padded prompts, each with the tree behind it.
-
-    ids, positions: (row, token); mask: (row, 1, token, token) additive; width: prompt columns;
-    starts: (row,) first column that is no padding.
-    """
-
-    ids: Tensor
-    positions: Tensor
-    mask: Tensor
-    width: int
-    starts: Tensor
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
+from emodrift.models.prompts import TokenIds, encode_prompts
+from emodrift.models.residual import resume_residual, steer_residual
+from emodrift.store.partial import KeptRows
 
 
 def measure_responses(
@@ -68,13 +45,15 @@ def measure_responses(
     batch_tokens: int,
     contrasts: Path,
     directions: xr.DataArray,
+    norms: xr.DataArray,
     out: Path,
+    partial: Path,
     label: str,
 ) -> None:
-    """Score all prompts unsteered, and a spread of them under every locked direction.
+    """Score a spread of prompts under every locked direction.
 
-    Writes ``responses.zarr``: ``score`` (prompt, reply_class) and ``steered_score`` (direction,
-    strength, steered_prompt, reply_class) in nats, ``residual_norm`` at the steered layer.
+    Writes ``responses.zarr``: ``steered_score`` (direction, strength, prompt, reply_class) in nats,
+    and ``residual_norm``, the unit of strength.
 
     Parameters
     ----------
@@ -86,125 +65,44 @@ def measure_responses(
         Entry of the contrast data.
     directions
         (direction, hidden), the locked unit vectors, with ``name`` and the scalar ``layer``.
-    out, label
+    norms
+        (layer,) mean residual norm at the reply point of all prompts.
+    out, partial, label
         See :class:`emodrift.store.job.Job`.
     """
     prompts = load_prompts(contrasts)
-    encoded = encode_prompts(model, (p["prompt"] for p in prompts), prompt_format, plain_prompt)
-    classes = encode_replies(model, load_replies(contrasts), prompt_format)
-    tree = grow_tree(classes)
-    longest = max(max(map(len, ids)) for ids in classes.values())
-    check_lengths(model, [ids + [0] * longest for ids in encoded], label)
-
-    baseline = score_prompts(model, encoded, tree, phrasing_score, batch_tokens, label)
-    chosen = choose_spread(prompts, steering["prompts_per_cell"])
+    chosen = [prompts[i] for i in choose_spread(prompts, steering["prompts_per_cell"])]
+    encoded = encode_prompts(model, (p["prompt"] for p in chosen), prompt_format, plain_prompt)
+    tree, classes = encode_tree(model, load_replies(contrasts), prompt_format, plain_prompt)
     layer = int(directions["layer"])
-    steered, norm = score_steered(
+    norm = float(norms.sel(layer=layer))
+    steered = score_steered(
         model,
-        [encoded[i] for i in chosen],
+        encoded,
         tree,
         torch.from_numpy(directions.values),
         layer,
-        steering["strengths"],
+        [norm * strength for strength in steering["strengths"]],
         steering["positions"],
         phrasing_score,
-        batch_tokens,
-        label,
+        TokenBudget(batch_tokens),
+        [f"{label}: prompt {record['id']!r}" for record in chosen],
+        partial,
     )
-    names = np.array(list(classes), dtype=object)
     dataset = xr.Dataset(
         {
-            "score": (("prompt", "reply_class"), baseline),
-            "steered_score": (("direction", "strength", "steered_prompt", "reply_class"), steered),
+            "steered_score": (("direction", "strength", "prompt", "reply_class"), steered),
             "residual_norm": norm,
         },
         coords={
-            "reply_class": names,
+            "reply_class": np.array(classes, dtype=object),
             "direction": directions["name"].values,
             "strength": np.array(steering["strengths"], np.float64),
             "layer": layer,
-            **_label("prompt", "", prompts),
-            **_label("steered_prompt", "steered_", [prompts[i] for i in chosen]),
+            **label_prompts("prompt", chosen, PROMPT_LABELS),
         },
     )
     save_array(dataset, out / "responses.zarr")
-
-
-def grow_tree(classes: dict[str, list[TokenIds]]) -> Tree:
-    """Lay out every phrasing of every class as a branch."""
-    ids, branch, offset, parent, owner = [], [], [], [], []
-    for number, phrasings in enumerate(classes.values()):
-        for phrasing in phrasings:
-            owner.append(number)
-            for place, token in enumerate(phrasing):
-                parent.append(len(ids) - 1 if place else -1)
-                ids.append(token)
-                branch.append(len(owner))
-                offset.append(place)
-    return Tree(*(torch.tensor(column) for column in (ids, branch, offset, parent, owner)))
-
-
-def pack_rows(encoded: Sequence[TokenIds], tree: Tree, dtype: torch.dtype) -> Packed:
-    """Left-pad prompts and put the tree behind each.
-
-    Parameters
-    ----------
-    encoded
-        Prompts' token ids.
-    tree
-        The replies.
-    dtype
-        Of the additive mask: the model's.
-    """
-    width = max(map(len, encoded))
-    rows, behind = len(encoded), len(tree.ids)
-    starts = torch.tensor([width - len(ids) for ids in encoded])
-    ids = torch.zeros(rows, width + behind, dtype=torch.long)
-    for i, prompt in enumerate(encoded):
-        ids[i, starts[i] : width] = torch.tensor(prompt)
-    ids[:, width:] = tree.ids
-    lengths = width - starts
-    positions = torch.cat(
-        [
-            (torch.arange(width) - starts[:, None]).clamp_min(0),
-            lengths[:, None] + tree.offset,
-        ],
-        dim=1,
-    )
-    branch = torch.cat([torch.zeros(width, dtype=torch.long), tree.branch])
-    column = torch.arange(width + behind)
-    visible = (column[:, None] >= column) & ((branch == 0) | (branch[:, None] == branch))
-    real = column >= starts[:, None]
-    visible = (visible & real[:, None]) | torch.eye(width + behind, dtype=torch.bool)
-    mask = torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
-    return Packed(ids, positions, mask[:, None], width, starts)
-
-
-def score_prompts(
-    model: LanguageModel,
-    encoded: Sequence[TokenIds],
-    tree: Tree,
-    phrasing_score: str,
-    batch_tokens: int,
-    label: str,
-) -> np.ndarray:
-    """Unsteered class scores.
-
-    Returns
-    -------
-    np.ndarray
-        (prompt, reply_class), float32, nats.
-    """
-    scores = np.empty((len(encoded), int(tree.reply_class.max()) + 1), np.float32)
-    progress = tqdm(total=len(encoded), desc=f"{label}, prompts", unit="prompt", mininterval=5)
-    with torch.inference_mode():
-        for rows in _chunk_by_length(encoded, len(tree.ids), batch_tokens):
-            packed = pack_rows([encoded[i] for i in rows], tree, model.network.dtype)
-            logits = _run(model, packed, tree)
-            scores[rows] = score_classes(logits, tree, phrasing_score).cpu().numpy()
-            progress.update(len(rows))
-    progress.close()
-    return scores
 
 
 def score_steered(
@@ -213,94 +111,76 @@ def score_steered(
     tree: Tree,
     directions: Tensor,
     layer: int,
-    strengths: Sequence[float],
+    lengths: Sequence[float],
     positions: str,
     phrasing_score: str,
-    batch_tokens: int,
-    label: str,
-) -> tuple[np.ndarray, float]:
-    """Class scores with each direction added at each strength.
+    budget: TokenBudget,
+    names: Sequence[str],
+    partial: Path | None = None,
+) -> np.ndarray:
+    """Class scores with each direction added at each length.
 
     Parameters
     ----------
-    model, encoded, tree, phrasing_score, batch_tokens, label
-        As in :func:`score_prompts`.
+    model
+        The checkpoint.
+    encoded
+        Prompts' token ids.
+    tree
+        The replies.
     directions
         (direction, hidden), unit vectors.
     layer
         Layer that is steered.
-    strengths
-        In units of the mean residual norm at the reply point of these prompts.
+    lengths
+        Lengths of the added vectors, in units of the residual stream; negative ones turn them.
     positions
         ``reply``: from the reply point on; ``all``: every token.
-
-    Returns
-    -------
-    scores : np.ndarray
-        (direction, strength, prompt, reply_class), float32, nats.
-    norm : float
-        The mean residual norm.
-    """
-    norm = _measure_norm(model, encoded, tree, layer, batch_tokens)
-    conditions = [(d, s) for d in range(len(directions)) for s in range(len(strengths))]
-    additions = torch.stack([norm * strengths[s] * directions[d] for d, s in conditions])
-    scores = np.empty((len(conditions), len(encoded), int(tree.reply_class.max()) + 1), np.float32)
-    total = len(conditions) * len(encoded)
-    progress = tqdm(total=total, desc=f"{label}, steered", unit="reply", mininterval=5)
-    with torch.inference_mode():
-        for rows in _chunk_by_length(encoded, len(tree.ids), batch_tokens):
-            packed = pack_rows([encoded[i] for i in rows], tree, model.network.dtype)
-            with record_residual(model) as residual:
-                _run(model, packed, tree)
-            below = residual[layer]
-            at_a_time = max(1, batch_tokens // packed.ids.numel())
-            for first in range(0, len(conditions), at_a_time):
-                some = additions[first : first + at_a_time].to(model.device)
-                logits = _run_steered(model, packed, tree, layer, below, some, positions)
-                values = score_classes(logits, tree, phrasing_score).cpu().numpy()
-                values = values.reshape(len(some), len(rows), -1)
-                scores[first : first + len(some), rows] = values
-                progress.update(values.shape[0] * values.shape[1])
-    progress.close()
-    shape = (len(directions), len(strengths), len(encoded), scores.shape[-1])
-    return scores.reshape(shape), norm
-
-
-def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
-    """Class scores from the logits that predict each token of the tree.
-
-    A phrasing's score is the mean (or sum) of its tokens' log-probabilities; a class's score the
-    log of the mean likelihood of its phrasings.
-
-    Parameters
-    ----------
-    logits
-        (row, token, vocabulary).
-    tree
-        The replies.
     phrasing_score
-        ``mean`` or ``sum``.
+        See :func:`emodrift.measure.trees.score_classes`.
+    budget
+        Tokens per batch.
+    names
+        (prompt,) what a person calls each prompt, for errors.
+    partial
+        Where finished rows are kept for a job that is interrupted.
 
     Returns
     -------
-    Tensor
-        (row, reply_class), nats.
+    np.ndarray
+        (direction, strength, prompt, reply_class), float32, nats.
     """
-    ids = tree.ids.to(logits.device)
-    logp = logits.float().log_softmax(-1)
-    logp = logp.gather(-1, ids[None, :, None].expand(len(logits), -1, 1))[..., 0]
-    member = torch.nn.functional.one_hot(tree.branch - 1).float().to(logits.device)
-    if phrasing_score == "mean":
-        member = member / member.sum(0)
-    phrasing = logp @ member
-    owner = tree.reply_class
-    return torch.stack(
-        [
-            phrasing[:, owner == c].logsumexp(-1) - float((owner == c).sum().log())
-            for c in range(int(owner.max()) + 1)
-        ],
-        dim=-1,
-    )
+    additions = torch.einsum("dh,s->dsh", directions, torch.tensor(lengths).to(directions))
+    additions = additions.flatten(0, 1)
+    scores = np.empty((len(additions), len(encoded), tree.classes), np.float32)
+
+    @torch.inference_mode()
+    def steer(rows: list[int]) -> dict[str, np.ndarray]:
+        packed = pack_rows([encoded[row] for row in rows], tree)
+        below = run_packed(model, packed)[layer]
+        found = np.empty((len(rows), len(additions), tree.classes), np.float32)
+
+        def add(some: list[int]) -> np.ndarray:
+            values = _score_under(
+                model, packed, tree, layer, below, additions[some], positions, phrasing_score
+            )
+            return values.unflatten(0, (len(some), len(rows))).transpose(0, 1).cpu().numpy()
+
+        each = [packed.ids.numel()] * len(additions)
+        for some, values in run_within_memory(each, budget, add, lambda _: names[rows[0]]):
+            found[:, some] = values
+        return {"score": found}
+
+    recipe = ["steered", len(encoded), str(model.network.dtype)]
+    sizes = measure_sizes(encoded, tree)
+    with (
+        tqdm(total=len(encoded), desc="steered", unit="prompt", mininterval=5) as progress,
+        KeptRows(partial, recipe) if partial else nullcontext() as kept,
+    ):
+        for rows, found in resume_within_memory(sizes, budget, steer, names.__getitem__, kept):
+            scores[:, rows] = found["score"].swapaxes(0, 1)
+            progress.update(len(rows))
+    return scores.reshape(len(directions), len(lengths), len(encoded), tree.classes)
 
 
 def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
@@ -316,19 +196,7 @@ def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
     return chosen
 
 
-def _run(model: LanguageModel, packed: Packed, tree: Tree) -> Tensor:
-    device = model.device
-    predicting = torch.where(tree.parent < 0, packed.width - 1, packed.width + tree.parent)
-    return model.network(
-        input_ids=packed.ids.to(device),
-        attention_mask=packed.mask.to(device),
-        position_ids=packed.positions.to(device),
-        use_cache=False,
-        logits_to_keep=predicting.to(device),
-    ).logits
-
-
-def _run_steered(
+def _score_under(
     model: LanguageModel,
     packed: Packed,
     tree: Tree,
@@ -336,56 +204,24 @@ def _run_steered(
     below: Tensor,
     additions: Tensor,
     positions: str,
+    phrasing_score: str,
 ) -> Tensor:
-    column = torch.arange(packed.ids.shape[1])
-    first = (
-        torch.full_like(packed.starts, packed.width - 1) if positions == "reply" else packed.starts
-    )
-    steered = (column >= first[:, None]).to(additions)
-    addition = (additions[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
+    """Class scores (addition × row, reply_class) when each vector is added to every row."""
+    steered = mark_steered(packed, positions).to(below)
+    addition = (additions.to(below)[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
     copies = len(additions)
     repeated = Packed(
         packed.ids.repeat(copies, 1),
         packed.positions.repeat(copies, 1),
-        packed.mask.repeat(copies, 1, 1, 1),
+        packed.visible.repeat(copies, 1, 1),
         packed.width,
         packed.starts.repeat(copies),
     )
-    if layer == 0:
-        with steer_residual(model, 0, addition):
-            return _run(model, repeated, tree)
-    hidden = below.repeat(copies, 1, 1) + addition.to(below.dtype)
-    with resume_residual(model, layer, hidden):
-        return _run(model, repeated, tree)
-
-
-@torch.inference_mode()
-def _measure_norm(
-    model: LanguageModel, encoded: Sequence[TokenIds], tree: Tree, layer: int, batch_tokens: int
-) -> float:
-    norms = []
-    with record_residual(model) as residual:
-        for rows in _chunk_by_length(encoded, len(tree.ids), batch_tokens):
-            packed = pack_rows([encoded[i] for i in rows], tree, model.network.dtype)
-            _run(model, packed, tree)
-            norms += residual[layer][:, packed.width - 1].float().norm(dim=-1).tolist()
-    return float(np.mean(norms))
-
-
-def _chunk_by_length(
-    encoded: Sequence[TokenIds], behind: int, batch_tokens: int
-) -> list[list[int]]:
-    order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
-    chunks = []
-    while order:
-        size = max(1, batch_tokens // (len(encoded[order[0]]) + behind))
-        chunks.append(order[:size])
-        order = order[size:]
-    return chunks
-
-
-def _label(dim: str, prefix: str, prompts: Sequence[Record]) -> dict[str, Any]:
-    return {
-        prefix + name: (dim, np.array([p[name] for p in prompts], dtype=object))
-        for name in PROMPT_LABELS
-    }
+    steering = (
+        steer_residual(model, 0, addition)
+        if layer == 0
+        else resume_residual(model, layer, below.repeat(copies, 1, 1) + addition)
+    )
+    with steering:
+        last = run_packed(model, repeated)[model.layers - 1]
+    return score_replies(model, last, repeated, tree, phrasing_score)

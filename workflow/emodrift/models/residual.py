@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from emodrift.models.loading import LanguageModel
+from emodrift.models.language_model import LanguageModel
 
 
 @contextlib.contextmanager
@@ -18,11 +22,12 @@ def record_residual(model: LanguageModel) -> Iterator[dict[int, Tensor]]:
     ------
     dict
         Layer -> tensor (batch, token, hidden) of the latest pass; layer 0 is the input of the
-        first block, layer k the output of block k.
+        first block, layer k the output of block k, each on the device where its block runs.
     """
     seen: dict[int, Tensor] = {}
 
     def record_input(_module, args, kwargs):
+        seen.clear()
         seen[0] = args[0] if args else kwargs["hidden_states"]
 
     def record_output(layer):
@@ -55,13 +60,13 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
 
     def steer_input(_module, args, kwargs):
         if args:
-            return (args[0] + addition.to(args[0].dtype), *args[1:]), kwargs
+            return (args[0] + addition.to(args[0]), *args[1:]), kwargs
         hidden = kwargs["hidden_states"]
-        return args, {**kwargs, "hidden_states": hidden + addition.to(hidden.dtype)}
+        return args, {**kwargs, "hidden_states": hidden + addition.to(hidden)}
 
     def steer_output(_module, _args, output):
         hidden = _hidden_of(output)
-        steered = hidden + addition.to(hidden.dtype)
+        steered = hidden + addition.to(hidden)
         return (steered, *output[1:]) if isinstance(output, tuple) else steered
 
     handle = (
@@ -76,27 +81,105 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
 
 
 @contextlib.contextmanager
+def track_gradients(model: LanguageModel) -> Iterator[None]:
+    """Start autograd's graph at layer 0, so that weights need no gradient.
+
+    Enter it before :func:`record_residual`, whose tensors are then part of the graph.
+    """
+
+    def start(_module, args, kwargs):
+        if args:
+            return (args[0].detach().requires_grad_(torch.is_grad_enabled()), *args[1:]), kwargs
+        hidden = kwargs["hidden_states"].detach().requires_grad_(torch.is_grad_enabled())
+        return args, {**kwargs, "hidden_states": hidden}
+
+    handle = model.blocks[0].register_forward_pre_hook(start, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def recompute_blocks(model: LanguageModel, recompute: bool) -> Iterator[None]:
+    """Keep only the blocks' inputs for the backward pass and run each block again there."""
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks if recompute else ():
+            again = functools.partial(checkpoint, block.forward, use_reentrant=False)
+            stack.enter_context(replace_forward(block, again))
+        yield
+
+
+@contextlib.contextmanager
 def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
-    """Run only the blocks above a layer, from a residual stream that was recorded there.
+    """Go on from a residual stream that was recorded at a layer, whatever lies below.
+
+    Parameters
+    ----------
+    model
+        The model. Its blocks up to the layer are passed over if it `resumes`, else their outcome is
+        replaced.
+    layer
+        Layer, 1 or above.
+    hidden
+        (batch, token, hidden) residual stream at that layer.
+    """
+    if model.resumes:
+        with _pass_over(model, layer, hidden):
+            yield
+        return
+
+    def replace_output(_module, _args, output):
+        value = hidden.to(_hidden_of(output))
+        return (value, *output[1:]) if isinstance(output, tuple) else value
+
+    handle = model.blocks[layer - 1].register_forward_hook(replace_output)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def predict_from(model: LanguageModel, hidden: Tensor) -> Tensor:
+    """Logits (batch, token, vocabulary) from the residual stream of the last layer.
+
+    The network's own norm, LM head, scales and caps are applied, and no block runs, so that a few
+    tokens' logits can be had at a time.
 
     Parameters
     ----------
     model
         The model.
-    layer
-        Layer (1 or above) whose blocks, and those below, are passed over.
     hidden
-        (batch, token, hidden) residual stream at that layer.
+        (batch, token, hidden) residual stream at layer ``len(blocks)``.
     """
-    value = (hidden,) if model.blocks_return_tuples else hidden
-    passed = model.blocks[:layer]
-    for block in passed:
-        block.forward = lambda *_args, **_kwargs: value
+    ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=model.device)
+    with _pass_over(model, len(model.blocks), hidden):
+        return model.network(
+            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
+        ).logits
+
+
+@contextlib.contextmanager
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give a module another ``forward`` during the block."""
+    before = vars(module).get("forward")
+    module.forward = forward
     try:
         yield
     finally:
-        for block in passed:
-            del block.forward
+        del module.forward
+        if before is not None:
+            module.forward = before
+
+
+@contextlib.contextmanager
+def _pass_over(model: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
+    value = (hidden,) if model.blocks_return_tuples else hidden
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks[:layer]:
+            stack.enter_context(replace_forward(block, lambda *_args, **_kwargs: value))
+        yield
 
 
 def _hidden_of(output: Tensor | tuple) -> Tensor:

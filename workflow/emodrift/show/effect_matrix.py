@@ -10,7 +10,7 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import find_ends, hide_spare, list_runs, prettify
+from emodrift.show.panels import hide_spare, list_runs, pick_ends, prettify
 
 COLUMNS = 4
 NULL_DEVIATIONS = 1.96
@@ -24,7 +24,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     """
     table = read_table(entries["coupling"], "coupling")
     table = table[table["split"] == "all"]
-    panels = find_ends(table, reference)
+    panels = pick_ends(table, reference)
     shown = table[table["checkpoint"].isin(panels.values())]
     concepts, metrics = list_runs(table["concept"]), list_runs(table["metric"])
     rows = int(np.ceil(len(panels) / COLUMNS))

@@ -10,7 +10,7 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import find_ends, hide_spare, label_lowest, space_labels
+from emodrift.show.panels import hide_spare, label_lowest, pick_ends, space_labels
 
 COLUMNS = 3
 
@@ -25,7 +25,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     pairs = read_table(entries["drift"], "emotion_cosines")
     spaces = read_table(entries["drift"], "spaces").set_index("checkpoint")
     clusters = read_table(entries["drift"], "emotion_clusters")
-    panels = find_ends(spaces.reset_index(), reference)
+    panels = pick_ends(spaces.reset_index(), reference)
     first = clusters[clusters["checkpoint"] == panels["reference"]].sort_values("place")
     order = list(first["emotion"])
     borders = np.flatnonzero(np.diff(first["cluster"])) + 0.5

@@ -13,11 +13,11 @@ from matplotlib.colors import Normalize
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
 from emodrift.show.panels import (
-    find_ends,
     hide_spare,
     label_lowest,
     label_points,
     list_runs,
+    pick_ends,
     space_labels,
 )
 
@@ -35,7 +35,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     """
     table = read_table(entries["drift"], "emotion_paths")
     components = read_table(entries["drift"], "emotion_components")
-    number = find_ends(table, reference)["reference"]
+    number = pick_ends(table, reference)["reference"]
     start = table[table["checkpoint"] == number].set_index("emotion")
     runs = list_runs(table.loc[table["checkpoint"] != number, "run"]) or [reference["run"]]
     colours = plt.get_cmap(look.palette or "coolwarm_r")

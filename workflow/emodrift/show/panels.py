@@ -33,6 +33,16 @@ def list_runs(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def pick_ends(table: pd.DataFrame, reference: Mapping[str, Any]) -> dict[str, int]:
+    """Title -> number of the reference, and of the last checkpoint of every run that leaves it."""
+    of_run = table["run"] == reference["run"]
+    number = int(table.loc[of_run & (table["step"] == reference["step"]), "checkpoint"].iloc[0])
+    last = {
+        run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
+    }
+    return {"reference": number} | {r: int(n) for r, n in last.items() if n != number}
+
+
 def hide_spare(grid: np.ndarray, used: int) -> None:
     """Hide the panels of a grid that are not used."""
     for axes in grid.flat[used:]:
@@ -43,16 +53,6 @@ def label_lowest(grid: np.ndarray, used: int) -> None:
     """Label the lowest used panel of every column."""
     for axes in grid.flat[max(0, used - grid.shape[1]) : used]:
         axes.tick_params(labelbottom=True)
-
-
-def find_ends(table: pd.DataFrame, reference: dict[str, Any]) -> dict[str, int]:
-    """Numbers of the checkpoints that small multiples show: the reference, then each run's last."""
-    at_reference = (table["run"] == reference["run"]) & (table["step"] == reference["step"])
-    number = int(table.loc[at_reference, "checkpoint"].iloc[0])
-    ends = table.groupby("run", sort=False)["checkpoint"].max()
-    return {"reference": number} | {
-        f"{run}, last": int(end) for run, end in ends.items() if end != number
-    }
 
 
 def space_labels(names: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 STAMPS = ".published"
-TABLE_STAGES = ("drift", "evocation", "coupling", "indicators")
+TABLE_STAGES = ("drift", "evocation", "coupling", "fragmentation", "indicators")
 
 
 def publish_study(

@@ -21,6 +21,7 @@ from typing import Any
 
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_file
+from emodrift.store.partial import locate_partial
 
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = ("emodrift", "numpy", "torch", "transformers", "xarray", "zarr", "scipy")
@@ -97,6 +98,8 @@ def entry_exists(path: Path) -> bool:
 def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Give a scratch directory that becomes the entry at `path` when the block ends well.
 
+    Rows that an unfinished job has kept for it (:mod:`emodrift.store.partial`) are then deleted.
+
     Parameters
     ----------
     path
@@ -124,6 +127,7 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
         }
         (scratch / MANIFEST).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         _move_into_place(scratch, path)
+        shutil.rmtree(locate_partial(path), ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from emodrift.errors import EmodriftError
 from emodrift.store.entry import write_entry
+from emodrift.store.partial import locate_partial
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Job:
         Name -> directory (or list of directories) of the input entries.
     out
         Scratch directory that becomes the entry.
+    partial
+        Folder for rows that outlive a killed job; see :mod:`emodrift.store.partial`.
     store
         Root of the store.
     code
@@ -37,6 +40,7 @@ class Job:
     params: dict[str, Any]
     inputs: dict[str, Any]
     out: Path
+    partial: Path
     store: Path
     code: str
     label: str
@@ -60,7 +64,8 @@ def open_job(snakemake: Any) -> Iterator[Job]:
     try:
         with write_entry(final, {k: v for k, v in entry.items() if k != "label"}) as out:
             params = entry["params"] | entry["context"]
-            yield Job(params, inputs, out, store, entry["code"], entry["label"])
+            partial = locate_partial(final)
+            yield Job(params, inputs, out, partial, store, entry["code"], entry["label"])
     except EmodriftError as error:
         logging.error("emodrift: error in %s of %s: %s", entry["stage"], entry["label"], error)
         raise SystemExit(1) from None

@@ -240,6 +240,8 @@ class Metric(Section):
     """Whether the metric is one of safety (else it is a broad one)."""
     desired: Literal["more", "less"] = "more"
     """Whether sound training raises or lowers it."""
+    bundles: tuple[Name, ...] = ()
+    """Bundles of emotions that are meant to move it, for modularity."""
     description: str = ""
     """What it tells, in a sentence."""
 
@@ -257,6 +259,13 @@ class Activations(Section):
     the template where the checkpoint has one."""
     plain_prompt: str = "User: {prompt}\n\nAssistant:"
     """Plain format of a prompt, for base models."""
+    chat_template: str | None = None
+    """Chat template in place of the checkpoints' own: a `.jinja` file, a checkpoint's folder, or a
+    hub repository as `owner/name` or `owner/name@revision`. Its words count, not its place."""
+    template_arguments: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the chat template, such as `{enable_thinking: false}`."""
+    system_prompt: str | None = None
+    """System message before each prompt that goes through a chat template; left out, none."""
 
 
 class Vectors(Section):
@@ -318,6 +327,8 @@ class Statistics(Section):
     """Bootstrap draws over topics or prompt families."""
     level: float = Field(default=0.95, gt=0, lt=1)
     """Level of the intervals."""
+    nulls: int = Field(default=1000, ge=100)
+    """Null directions of each kind that slopes are held against."""
 
 
 class Indicators(Section):
@@ -362,12 +373,26 @@ class Figures(Section):
 class Compute(Section):
     """Where and how models run. Nothing here changes a result beyond rounding."""
 
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:0`."""
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|balanced|balanced_low_0|sequential)$"
+    )
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, or one of several as in `cuda:1`. Blocks
+    are spread over all GPUs by `balanced` (evenly), `balanced_low_0` (evenly, the first is left
+    roomy) and `sequential` (one after the other is filled); what does not fit goes to the CPU."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the weights; `auto`: as saved on a GPU, float32 on a CPU."""
     batch_tokens: int = Field(default=4096, ge=16)
-    """Tokens per batch, padding included."""
+    """Tokens per batch, padding included. A batch that does not fit in memory is halved, and so are
+    the later ones."""
+    recompute_blocks: bool = False
+    """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
+    a fraction of the memory and about half as much time again."""
+    blocks: str | None = None
+    """Where a network keeps its decoder blocks, such as `model.layers`. Left out, they are found;
+    either way it is proved on a probe that they are the right ones."""
+    deterministic: bool = False
+    """Rule out algorithms on a GPU that give other bits from run to run (slower); see
+    docs/engine.md."""
     allow_pickle: bool = False
     """Load checkpoints that have no safetensors files. Pickled weights can run code."""
 
@@ -405,6 +430,7 @@ class Study(Section):
             )
         if self.vectors.estimator == "neutral_difference" and not self.contrasts.neutral:
             raise ValueError("vectors.estimator neutral_difference needs contrasts.neutral")
+        self._check_metrics()
         self._check_indicators()
         grown = set(self.organism.runs) if self.organism else set()
         for name, run in self.runs.items():
@@ -415,6 +441,15 @@ class Study(Section):
                         f"lacks: {', '.join(sorted(grown)) or 'there is no organism section'}"
                     )
         return self
+
+    def _check_metrics(self) -> None:
+        for name, metric in self.behaviours.metrics.items():
+            for bundle in metric.bundles:
+                if bundle not in self.contrasts.bundles:
+                    raise ValueError(
+                        f"behaviours.metrics.{name}.bundles names {bundle!r}, which "
+                        f"contrasts.bundles lacks: {', '.join(self.contrasts.bundles)}"
+                    )
 
     def _check_indicators(self) -> None:
         section = self.indicators
@@ -477,7 +512,10 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
         contrasts.setdefault("ratings", ratings)
     if "metrics" not in behaviours:
         shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
-        behaviours["metrics"] = yaml.safe_load(shipped)
+        behaviours["metrics"] = {
+            name: metric | {"bundles": [b for b in metric["bundles"] if b in contrasts["bundles"]]}
+            for name, metric in yaml.safe_load(shipped).items()
+        }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
 
 

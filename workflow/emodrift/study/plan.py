@@ -29,6 +29,7 @@ from emodrift.study.sources import (
     list_files,
     name_parts,
 )
+from emodrift.study.templates import describe_chat
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
@@ -37,6 +38,8 @@ FIGURES = {
     "emotion_map": ("drift",),
     "emotion_paths": ("drift",),
     "effect_matrix": ("coupling",),
+    "dose_response": ("coupling",),
+    "effect_profile": ("coupling",),
     "indicators": ("indicators", "coupling"),
 }
 """Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
@@ -257,15 +260,16 @@ def _plan_checkpoints(
     reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
     _check_layer(study, reference)
 
-    activations = [_plan_activations(plan, c, contrasts) for c in plan.checkpoints]
+    chat = describe_chat(study.activations, plan.store)
+    activations = [_plan_activations(plan, c, contrasts, chat) for c in plan.checkpoints]
     vectors = [
         _plan_vectors(plan, c, a) for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     at_reference = plan.checkpoints.index(reference)
-    lock = _plan_lock(plan, reference, vectors[at_reference])
-    twin = _plan_twin(plan, reference, contrasts)
+    lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
+    twin = _plan_twin(plan, reference, contrasts, chat)
     responses = [
-        _plan_responses(plan, c, contrasts, lock, a)
+        _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     summaries = _plan_summaries(plan, reference, lock, activations, vectors, twin, responses)
@@ -274,10 +278,18 @@ def _plan_checkpoints(
 
 
 def _plan_activations(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, **kinds: list[str]
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    chat: Mapping[str, Any],
+    **kinds: list[str],
 ) -> Entry:
+    section = plan.study.activations
+    of_chat = {"chat_template", "system_prompt", "template_arguments"}
     reading = {
-        "activations": plan.study.activations.model_dump(mode="json"),
+        "activations": section.model_dump(mode="json", exclude=of_chat),
+        "chat": chat,
+        "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
         **kinds,
@@ -286,7 +298,7 @@ def _plan_activations(
         "activations",
         {"reading": reading},
         inputs={"contrasts": contrasts},
-        context={"model": _describe_loading(plan.study, checkpoint)},
+        context={"model": _describe_loading(plan.study, checkpoint, chat)},
         label=checkpoint.label,
     )
 
@@ -300,7 +312,9 @@ def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Ent
     )
 
 
-def _plan_twin(plan: Plan, reference: Checkpoint, contrasts: Entry) -> Entry:
+def _plan_twin(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+) -> Entry:
     """Vectors of a model of the reference's shape with random weights."""
     drawn = {"initialise": plan.study.seed}
     twin = replace(
@@ -309,26 +323,33 @@ def _plan_twin(plan: Plan, reference: Checkpoint, contrasts: Entry) -> Entry:
         location={**reference.location, **drawn},
         digest=digest_value([reference.digest, drawn]),
     )
-    activations = _plan_activations(plan, twin, contrasts, kinds=["stories", "neutral"])
+    activations = _plan_activations(plan, twin, contrasts, chat, kinds=["stories", "neutral"])
     return _plan_vectors(plan, twin, activations)
 
 
-def _plan_lock(plan: Plan, reference: Checkpoint, vectors: Entry) -> Entry:
+def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: Entry) -> Entry:
     return plan.add(
         "lock",
         {
             "layer": plan.study.vectors.layer,
             "bundles": {k: list(v) for k, v in plan.study.contrasts.bundles.items()},
+            "confound_variance": plan.study.vectors.confound_variance,
             "random_directions": plan.study.steering.random_directions,
+            "nulls": plan.study.statistics.nulls,
             "seed": plan.study.seed,
         },
-        inputs={"vectors": vectors},
+        inputs={"activations": activations, "vectors": vectors},
         label=f"reference {reference.label}",
     )
 
 
 def _plan_responses(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, lock: Entry, activations: Entry
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    lock: Entry,
+    activations: Entry,
+    chat: Mapping[str, Any],
 ) -> Entry:
     study = plan.study
     entry = plan.add(
@@ -340,12 +361,13 @@ def _plan_responses(
                 "plain_prompt": study.activations.plain_prompt,
                 "phrasing_score": study.behaviours.phrasing_score,
             },
+            "chat": chat,
             "dtype": study.compute.dtype,
         },
         inputs={"contrasts": contrasts, "lock": lock},
         leaves={"checkpoint": checkpoint.digest},
         context={
-            "model": _describe_loading(study, checkpoint),
+            "model": _describe_loading(study, checkpoint, chat),
             "activations": {**activations.params["reading"], "code": activations.code},
         },
         label=checkpoint.label,
@@ -401,7 +423,6 @@ def _plan_summaries(
         common | intervals | {"indicators": section, "metrics": metrics},
         inputs={
             "activations": tuple(activations),
-            "responses": tuple(responses),
             "lock": lock,
         },
         label="all checkpoints",
@@ -409,7 +430,17 @@ def _plan_summaries(
     coupling = plan.add(
         "coupling",
         common | intervals | {"metrics": metrics},
-        inputs={"responses": tuple(responses), "lock": lock},
+        inputs={
+            "activations": tuple(activations),
+            "responses": tuple(responses),
+            "lock": lock,
+        },
+        label="all checkpoints",
+    )
+    fragmentation = plan.add(
+        "fragmentation",
+        common | intervals | {"confound_variance": study.vectors.confound_variance},
+        inputs={"activations": tuple(activations), "lock": lock},
         label="all checkpoints",
     )
     indicators = plan.add(
@@ -425,7 +456,13 @@ def _plan_summaries(
         inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
         label="all checkpoints",
     )
-    return {"drift": drift, "evocation": evocation, "coupling": coupling, "indicators": indicators}
+    return {
+        "drift": drift,
+        "evocation": evocation,
+        "coupling": coupling,
+        "fragmentation": fragmentation,
+        "indicators": indicators,
+    }
 
 
 def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -497,11 +534,29 @@ def _describe_fitting(study: Study) -> dict[str, Any]:
     return {**study.vectors.model_dump(mode="json", exclude={"layer"}), "seed": study.seed}
 
 
-def _describe_loading(study: Study, checkpoint: Checkpoint) -> dict[str, Any]:
+def _describe_asking(study: Study) -> dict[str, Any]:
+    toward: dict[str, list[str]] = {}
+    for metric in study.behaviours.metrics.values():
+        of_suite = toward.setdefault(metric.suite, [])
+        if metric.toward not in of_suite:
+            of_suite.append(metric.toward)
+    return {
+        "prompt_format": study.activations.prompt_format,
+        "plain_prompt": study.activations.plain_prompt,
+        "phrasing_score": study.behaviours.phrasing_score,
+        "positions": study.steering.positions,
+        "toward": toward,
+    }
+
+
+def _describe_loading(
+    study: Study, checkpoint: Checkpoint, chat: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "location": checkpoint.location,
         "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
         "dtype": study.compute.dtype,
+        "chat": chat,
     }
 
 

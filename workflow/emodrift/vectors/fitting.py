@@ -80,7 +80,9 @@ def fit_vectors(
     lexical = describe_layer(Texts(*map(join_parts, words.values())), *recipe)
     for name in ("auroc", "pair_accuracy", "pair_auroc"):
         fitted[f"lexical_{name}"] = lexical[name]
-    save_array(fitted.astype(np.float32), out / "vectors.zarr")
+    order = ("half", "emotion", "control", "layer", "hidden")
+    fitted = fitted.transpose(*order, missing_dims="ignore").astype(np.float32)
+    save_array(fitted, out / "vectors.zarr")
 
 
 def open_vectors(entry: Path) -> xr.Dataset:

@@ -11,25 +11,36 @@ import numpy as np
 import xarray as xr
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import load_arrays, save_array
+from emodrift.measure.arrays import (
+    load_arrays,
+    open_gradients,
+    save_array,
+)
+from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import open_vectors
+from emodrift.vectors.fitting import clean_texts, find_confounds, open_vectors, read_texts
+from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
 
 TYPICAL_DEPTH = 2 / 3
+STEERABLE_P = 0.05
 
 
 def lock_vectors(
     layer: str | int,
     bundles: Mapping[str, Sequence[str]],
+    confound_variance: float,
     random_directions: int,
+    nulls: int,
     seed: int,
     vectors: Path,
+    activations: Path,
     out: Path,
 ) -> None:
-    """Choose the layer at the reference and write its unit vectors, with random ones beside them.
+    """Choose the layer at the reference and write its unit vectors, with null directions beside.
 
     Writes ``lock.zarr``: ``direction`` (direction, hidden) with coordinates ``name`` and ``kind``
-    (emotion or random), ``center`` (hidden), the layer; and ``bundles.json``.
+    (emotion or random), ``null_direction`` (null, hidden) with ``null_kind``, ``center`` (hidden),
+    the layer, and what each layer was judged by; and ``bundles.json``.
 
     Parameters
     ----------
@@ -37,49 +48,132 @@ def lock_vectors(
         A layer, or ``auto``.
     bundles
         Named groups of emotions.
+    confound_variance
+        Config: `vectors`; null directions have the same confounds projected out.
     random_directions
-        How many random directions the null has.
+        How many random directions are steered beside the emotions.
+    nulls
+        How many null directions of each kind slopes are held against.
     seed
         Of the random directions.
-    vectors
-        Entry of the reference's vectors.
+    vectors, activations
+        Entries of the reference.
     out
         Directory to write to.
     """
     fitted = open_vectors(vectors)
-    chosen = choose_layer(fitted) if layer == "auto" else int(layer)
+    rng = np.random.default_rng(seed)
+    gradients = open_gradients(activations)
+    judged = judge_layers(fitted, average_gradients(gradients), nulls, rng)
+    chosen = choose_layer(judged) if layer == "auto" else int(layer)
+    at = judged.sel(layer=chosen)
     logging.info(
-        "locked at layer %d: held-out AUROC %.3f, minimal pairs told apart %.3f",
-        chosen,
-        float(fitted["auroc"].sel(layer=chosen).mean()),
-        float(fitted["pair_accuracy"].sel(layer=chosen)),
+        "locked at layer %d: held-out AUROC %.3f, minimal pairs told apart %.3f, effect %.3f "
+        "against %.3f of random directions",
+        *(chosen, at["auroc"], at["pair_accuracy"], at["effect"], at["null_effect"]),
     )
     emotion = fitted["vector"].sel(layer=chosen).values
-    rng = np.random.default_rng(seed)
-    null = draw_directions(emotion.shape[-1], random_directions, rng)
     if not np.linalg.norm(emotion, axis=-1).all():
         raise EmodriftError(
             f"vectors.layer {chosen}: an emotion vector is zero there; with pooling at the reply "
             "point layer 0 is the same token in every story: choose a later layer"
         )
-    names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(null)))]
-    kinds = ["emotion"] * len(emotion) + ["random"] * len(null)
+    random = draw_isotropic(emotion.shape[-1], random_directions, rng)
+    null = draw_nulls(activations, chosen, confound_variance, nulls, rng)
+    names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(random)))]
+    kinds = ["emotion"] * len(emotion) + ["random"] * len(random)
     dataset = xr.Dataset(
         {
             "direction": (
                 ("direction", "hidden"),
-                np.concatenate([normalise(emotion), null]).astype(np.float32),
+                np.concatenate([normalise(emotion), random]).astype(np.float32),
+            ),
+            "null_direction": (
+                ("null", "hidden"),
+                np.concatenate(list(null.values())).astype(np.float32),
             ),
             "center": fitted["center"].sel(layer=chosen, drop=True),
+            **judged.rename(layer="judged_layer"),
         },
         coords={
             "name": ("direction", np.array(names, dtype=object)),
             "kind": ("direction", np.array(kinds, dtype=object)),
+            "null_kind": ("null", np.repeat(np.array(list(null), dtype=object), nulls)),
             "layer": chosen,
         },
     )
     save_array(dataset, out / "lock.zarr")
     (out / "bundles.json").write_text(json.dumps({k: list(v) for k, v in bundles.items()}) + "\n")
+
+
+def draw_nulls(
+    activations: Path, layer: int, confound_variance: float, number: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Null directions (null, hidden) of each kind at a layer, fitted like the emotions'."""
+    texts = read_texts(activations, layer)
+    stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
+    labels, topics = stories["label"].values, stories["topic"].values
+    return {
+        "isotropic": draw_isotropic(stories.sizes["hidden"], number, rng),
+        "matched": draw_matched(stories.values, labels, number, rng),
+        "shuffled": draw_shuffled(stories.values, labels, topics, number, rng),
+    }
+
+
+def average_gradients(gradients: xr.Dataset) -> xr.DataArray:
+    """Mean gradient of each metric, (metric, layer, hidden); a metric is a suite and a class."""
+    suites, toward = gradients["target_suite"].values, gradients["toward"].values
+    cells = sorted(set(zip(suites, toward, strict=True)))
+    means = [
+        gradients["gradient"].values[(suites == suite) & (toward == name)].mean(0)
+        for suite, name in cells
+    ]
+    return xr.DataArray(
+        np.stack(means), dims=("metric", "layer", "hidden"), coords={"layer": gradients["layer"]}
+    )
+
+
+def judge_layers(
+    fitted: xr.Dataset, gradients: xr.DataArray, nulls: int, rng: np.random.Generator
+) -> xr.Dataset:
+    """What speaks for each layer: how well it tells emotions apart, and what steering there does.
+
+    Parameters
+    ----------
+    fitted
+        Dataset of the reference's vectors.
+    gradients
+        (metric, layer, hidden).
+    nulls
+        Random sets of as many directions as there are emotions.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    xr.Dataset
+        Over ``layer``: ``auroc``, ``pair_accuracy``, ``effect`` (root mean square slope of the
+        metrics along the emotions), ``null_effect`` (its mean along random directions) and
+        ``p`` of the effect.
+    """
+    vector = fitted["vector"].values
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    unit = np.divide(vector, length, out=np.zeros_like(vector), where=length > 0)
+    layers = range(vector.shape[1])
+    along = [gradients.values[:, k] @ unit[:, k].T for k in layers]
+    chance = [draw_slopes(gradients.values[:, k], (nulls, len(unit)), rng) for k in layers]
+    effect = np.stack([np.sqrt((slopes**2).mean()) for slopes in along])
+    null = np.stack([np.sqrt((slopes**2).mean((1, 2))) for slopes in chance], axis=1)
+    return xr.Dataset(
+        {
+            "auroc": fitted["auroc"].mean("emotion"),
+            "pair_accuracy": fitted["pair_accuracy"],
+            "effect": ("layer", effect),
+            "null_effect": ("layer", null.mean(0)),
+            "p": ("layer", count_extremes(effect, null)),
+        },
+        coords={"layer": fitted["layer"].values},
+    )
 
 
 def open_lock(entry: Path) -> xr.Dataset:
@@ -92,21 +186,27 @@ def open_bundles(entry: Path) -> dict[str, list[str]]:
     return json.loads((entry / "bundles.json").read_text())
 
 
-def choose_layer(fitted: xr.Dataset) -> int:
-    """Layer that tells emotions apart best on held-out stories.
+def choose_layer(judged: xr.Dataset) -> int:
+    """Layer that tells emotions apart best on held-out stories, where steering beats chance.
 
-    On minimal pairs where there are any, else by mean AUROC; among layers that a block follows.
-    Near ties (within .005) go to the one nearest two thirds of the depth.
+    On minimal pairs where there are any, else by mean AUROC; among layers that a block follows and
+    along whose vectors the metrics move more than along random directions (p ≤ .05; where no layer
+    does, among all). Near ties (within .005) go to the one nearest two thirds of the depth.
+
+    Parameters
+    ----------
+    judged
+        See :func:`judge_layers`.
     """
-    pairs = fitted["pair_accuracy"]
-    score = pairs if bool(pairs.notnull().all()) else fitted["auroc"].mean("emotion")
-    between = score.sel(layer=slice(1, int(fitted["layer"].max()) - 1))
+    last = int(judged["layer"].max())
+    pairs = judged["pair_accuracy"]
+    score = pairs if bool(pairs.notnull().all()) else judged["auroc"]
+    between = score.sel(layer=slice(1, last - 1))
     if between.sizes["layer"] == 0:
-        return int(fitted["layer"].max())
-    close = between.where(between >= between.max() - 0.005, drop=True)["layer"].values
-    return int(min(close, key=lambda k: abs(k - TYPICAL_DEPTH * int(fitted["layer"].max()))))
-
-
-def draw_directions(hidden: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions, (direction, hidden), uniform on the sphere."""
-    return normalise(rng.standard_normal((number, hidden)))
+        return last
+    steerable = between.where(judged["p"] <= STEERABLE_P, drop=True)
+    if steerable.sizes["layer"] == 0:
+        logging.warning("steering beats random directions at no layer; all are considered")
+        steerable = between
+    close = steerable.where(steerable >= steerable.max() - 0.005, drop=True)["layer"].values
+    return int(min(close, key=lambda k: abs(k - TYPICAL_DEPTH * last)))

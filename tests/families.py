@@ -1,0 +1,85 @@
+"""A tiny network with random weights of every family that is supported, windows of five tokens."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM
+
+from emodrift.models.loading import verify_network
+from emodrift.organisms.tokenizer import build_tokenizer
+
+WINDOW = 5
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
+LLAMA = SHAPE | {"intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 200}
+SLIDING = LLAMA | {"sliding_window": WINDOW}
+GEMMA = LLAMA | {"head_dim": 8}
+GEMMA_SLIDING = GEMMA | {"sliding_window": WINDOW, "query_pre_attn_scalar": 8}
+ALTERNATING = ["sliding_attention", "full_attention"] * 2
+
+CONFIGS = {
+    "gpt2": ("GPT2Config", SHAPE | {"n_positions": 200}),
+    "gpt_neox": (
+        "GPTNeoXConfig",
+        SHAPE | {"intermediate_size": 64, "max_position_embeddings": 200},
+    ),
+    "llama": ("LlamaConfig", LLAMA),
+    "qwen2": ("Qwen2Config", LLAMA),
+    "qwen2_sliding": (
+        "Qwen2Config",
+        SLIDING | {"use_sliding_window": True, "max_window_layers": 2},
+    ),
+    "qwen3": ("Qwen3Config", GEMMA),
+    "gemma": ("GemmaConfig", GEMMA),
+    "gemma2": ("Gemma2Config", GEMMA_SLIDING),
+    "gemma3": ("Gemma3TextConfig", GEMMA_SLIDING | {"layer_types": ALTERNATING}),
+    "gemma3_multimodal": (
+        "Gemma3Config",
+        {
+            "text_config": GEMMA_SLIDING | {"layer_types": ALTERNATING},
+            "vision_config": SHAPE | {"intermediate_size": 64, "image_size": 28, "patch_size": 14},
+            "mm_tokens_per_image": 1,
+        },
+    ),
+    "gemma4": (
+        "Gemma4TextConfig",
+        GEMMA
+        | {
+            "sliding_window": WINDOW,
+            "layer_types": ALTERNATING,
+            "hidden_size_per_layer_input": 8,
+            "num_kv_shared_layers": 2,
+        },
+    ),
+    "olmo": ("OlmoConfig", LLAMA),
+    "olmo2": ("Olmo2Config", LLAMA),
+    "olmo3": ("Olmo3Config", SLIDING | {"layer_types": ALTERNATING}),
+    "mistral": ("MistralConfig", SLIDING),
+    "phi": ("PhiConfig", LLAMA | {"num_key_value_heads": 4}),
+    "phi3": ("Phi3Config", SLIDING),
+    "smollm3": ("SmolLM3Config", LLAMA),
+    "falcon": ("FalconConfig", SHAPE),
+    "opt": ("OPTConfig", SHAPE | {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+}
+"""Family -> config class and arguments."""
+
+
+@functools.cache
+def build_network(kind, dtype=torch.float32, scale=0.2):
+    """A network of a family with the grammar's vocabulary."""
+    name, arguments = CONFIGS[kind]
+    config = getattr(transformers, name)(**arguments, pad_token_id=0)
+    text = config.get_text_config()
+    text.vocab_size = text.vocab_size_per_layer_input = len(build_tokenizer())
+    text.initializer_range = scale
+    text.bos_token_id = text.eos_token_id = text.pad_token_id = None
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).to(dtype).eval()
+
+
+@functools.cache
+def build_model(kind, dtype=torch.float32, scale=0.2):
+    """A verified model of a family; do not change it."""
+    return verify_network(build_network(kind, dtype, scale), build_tokenizer(), kind)

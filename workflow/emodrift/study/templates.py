@@ -1,0 +1,91 @@
+"""Chat templates that a study borrows: from a file, a checkpoint's folder, or the hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from emodrift.errors import EmodriftError
+from emodrift.study.config import Activations
+from emodrift.study.hub import find_revision
+
+KEY = "activations.chat_template"
+FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+
+
+def describe_chat(section: Activations, store: Path) -> dict[str, Any]:
+    """How prompts go through a chat template: its text, system message and arguments.
+
+    Parameters
+    ----------
+    section
+        Config.
+    store
+        Root of the store, where what the hub answered is kept.
+
+    Returns
+    -------
+    dict
+        ``template`` (None: the checkpoint's own), ``system_prompt``, ``template_arguments``.
+
+    Raises
+    ------
+    EmodriftError
+        The template cannot be found.
+    """
+    source = section.chat_template
+    others = section.model_dump(mode="json", include={"system_prompt", "template_arguments"})
+    return {"template": None if source is None else _read_template(source, store), **others}
+
+
+def _read_template(source: str, store: Path) -> str:
+    place = Path(source).expanduser()
+    if place.is_file():
+        return place.read_text(encoding="utf-8")
+    if place.is_dir():
+        found = _search_folder(place)
+    elif source.endswith(".jinja") or source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise EmodriftError(
+            f"{KEY}: there is no file or folder {source!r} (seen from {Path.cwd()}); give a .jinja "
+            "file, a checkpoint's folder, or a hub repository as owner/name or owner/name@revision"
+        )
+    else:
+        found = _ask_hub(source, store / "templates.json")
+    if found is None:
+        raise EmodriftError(
+            f"{KEY}: {source} has no chat template (looked into {', '.join(FILES)}); name a "
+            "checkpoint that was trained to chat, or a .jinja file"
+        )
+    return found
+
+
+def _search_folder(folder: Path) -> str | None:
+    plain, *tables = (folder / name for name in FILES)
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8")
+    for table in tables:
+        if table.is_file():
+            try:
+                found = json.loads(table.read_text(encoding="utf-8")).get("chat_template")
+            except json.JSONDecodeError as error:
+                raise EmodriftError(f"{KEY}: {table} is not valid JSON ({error})") from None
+            if isinstance(found, list):
+                found = {entry["name"]: entry["template"] for entry in found}.get("default")
+            if found:
+                return found
+    return None
+
+
+def _ask_hub(source: str, memory: Path) -> str | None:
+    known = json.loads(memory.read_text()) if memory.exists() else {}
+    if source not in known:
+        from huggingface_hub import snapshot_download
+
+        repo, _, revision = source.partition("@")
+        commit = find_revision(repo, revision or "main", "", KEY, None)["commit"]
+        folder = snapshot_download(repo, revision=commit, allow_patterns=list(FILES))
+        known[source] = _search_folder(Path(folder))
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(known, indent=1, sort_keys=True))
+    return known[source]
