@@ -161,6 +161,8 @@ def copy_project(folder):
             shutil.copytree(source, folder / name, ignore=ignore)
         else:
             shutil.copy(source, folder / name)
+    (folder / "resources").mkdir()
+    shutil.copy(ROOT / "resources" / "emotions.yaml", folder / "resources")
     (folder / "config").mkdir()
     project = Project(folder)
     project.config.write_text(yaml.safe_dump(STUDY, sort_keys=False))

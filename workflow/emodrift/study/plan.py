@@ -7,13 +7,13 @@ the content of its leaf inputs. The story of the data is the order of the functi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.digest import FileDigests, digest_code, digest_value, make_key
 from emodrift.store.downloads import list_places
 from emodrift.store.entry import Entry, entry_exists
 from emodrift.study.checkpoints import (
@@ -36,6 +36,8 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
     "drift_trajectories": ("drift",),
     "layer_map": ("drift",),
+    "emotion_map": ("drift",),
+    "emotion_paths": ("drift",),
     "effect_matrix": ("coupling",),
     "dose_response": ("coupling",),
     "effect_profile": ("coupling",),
@@ -299,17 +301,22 @@ def _plan_checkpoints(
     ]
     at_reference = plan.checkpoints.index(reference)
     lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
+    twin = _plan_twin(plan, reference, contrasts, chat)
     responses = [
         _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
-    summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
+    summaries = _plan_summaries(plan, reference, lock, activations, vectors, twin, responses)
     figures = _plan_figures(plan, summaries, reference)
     plan.publication = _plan_publication(plan, summaries, figures, lock)
 
 
 def _plan_activations(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    chat: Mapping[str, Any],
+    **kinds: list[str],
 ) -> Entry:
     section = plan.study.activations
     of_chat = {"chat_template", "system_prompt", "template_arguments"}
@@ -319,6 +326,7 @@ def _plan_activations(
         "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
+        **kinds,
     }
     return plan.add(
         "activations",
@@ -330,18 +338,27 @@ def _plan_activations(
 
 
 def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Entry:
-    section = plan.study.vectors
     return plan.add(
         "vectors",
-        {
-            "estimator": section.estimator,
-            "confound_variance": section.confound_variance,
-            "halves": section.halves,
-            "seed": plan.study.seed,
-        },
+        _describe_fitting(plan.study),
         inputs={"activations": activations},
         label=checkpoint.label,
     )
+
+
+def _plan_twin(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+) -> Entry:
+    """Vectors of a model of the reference's shape with random weights."""
+    drawn = {"initialise": plan.study.seed}
+    twin = replace(
+        reference,
+        run=f"random twin of {reference.run}",
+        location={**reference.location, **drawn},
+        digest=digest_value([reference.digest, drawn]),
+    )
+    activations = _plan_activations(plan, twin, contrasts, chat, kinds=["stories", "neutral"])
+    return _plan_vectors(plan, twin, activations)
 
 
 def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: Entry) -> Entry:
@@ -400,6 +417,7 @@ def _plan_summaries(
     lock: Entry,
     activations: list[Entry],
     vectors: list[Entry],
+    twin: Entry,
     responses: list[Entry],
 ) -> dict[str, Entry]:
     study = plan.study
@@ -419,8 +437,19 @@ def _plan_summaries(
     }
     drift = plan.add(
         "drift",
-        common | origin | intervals,
-        inputs={"vectors": tuple(vectors), "lock": lock},
+        common
+        | origin
+        | intervals
+        | {
+            "fitting": _describe_fitting(study),
+            "ratings": {e: r.model_dump() for e, r in study.contrasts.ratings.items()},
+        },
+        inputs={
+            "vectors": tuple(vectors),
+            "activations": tuple(activations),
+            "twin": twin,
+            "lock": lock,
+        },
         label="all checkpoints",
     )
     evocation = plan.add(
@@ -536,6 +565,10 @@ def _plan_publication(
         },
         label=study.name,
     )
+
+
+def _describe_fitting(study: Study) -> dict[str, Any]:
+    return {**study.vectors.model_dump(mode="json", exclude={"layer"}), "seed": study.seed}
 
 
 def _describe_asking(study: Study) -> dict[str, Any]:
