@@ -90,8 +90,8 @@ class Project:
 
     @property
     def place(self):
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "workflow")}
-        return {"cwd": self.folder, "env": environment | self.environment}
+        own = {"PYTHONPATH": str(self.folder / "workflow")}
+        return {"cwd": self.folder, "env": os.environ | self.environment | own}
 
     def start(self):
         """Start Snakemake in a process group of its own."""
@@ -161,6 +161,8 @@ def copy_project(folder):
             shutil.copytree(source, folder / name, ignore=ignore)
         else:
             shutil.copy(source, folder / name)
+    (folder / "resources").mkdir()
+    shutil.copy(ROOT / "resources" / "emotions.yaml", folder / "resources")
     (folder / "config").mkdir()
     project = Project(folder)
     project.config.write_text(yaml.safe_dump(STUDY, sort_keys=False))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import socket
 import threading
@@ -67,17 +66,17 @@ class Hub:
     connections: list[socket.socket] = field(default_factory=list, repr=False)
     address: str = ""
 
-    def environment(self, cache, **more):
-        """Environment of a process that takes this server for the hub."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-        return clean | {
+    def environment(self, cache):
+        """What makes a process take this server for the hub."""
+        return {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(Path(cache).parent / "hf-home"),
             "HF_HUB_CACHE": str(cache),
+            "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_TOKEN": "",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
-            **more,
         }
 
     def point_client(self, monkeypatch, cache, offline=False):

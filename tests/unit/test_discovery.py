@@ -1,5 +1,6 @@
 """Discovery lists what there is, and writes configs that name the same checkpoints."""
 
+import os
 import pkgutil
 import re
 import shutil
@@ -242,7 +243,7 @@ def test_the_command_downloads_what_a_study_needs_and_the_study_then_plans_offli
     server, folders, tmp_path
 ):
     cache = tmp_path / "cache"
-    environment = server.environment(cache, PYTHONPATH=str(ROOT / "workflow"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")} | server.environment(cache)
 
     def call(*arguments, **more):
         return subprocess.run(

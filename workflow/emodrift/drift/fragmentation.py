@@ -17,9 +17,9 @@ import xarray as xr
 from sklearn.cluster import KMeans
 
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_activations
 from emodrift.stats.corrections import correct_family, count_extremes
-from emodrift.vectors.fitting import find_confounds, project_out
+from emodrift.vectors.estimators import average_cells, label_texts
+from emodrift.vectors.fitting import clean_texts, find_confounds, read_texts
 from emodrift.vectors.lock import open_lock
 
 MOST_DIRECTIONS = 4
@@ -83,15 +83,11 @@ def measure_fragmentation(
 
 def center_stories(entry: Path, layer: int, confound_variance: float) -> xr.DataArray:
     """Fit stories (prompt, hidden) at a layer less their topic's mean, confounds projected out."""
-    stories = open_activations(entry, "stories")
-    fit = stories[stories["split"].values == "fit"].sel(layer=[layer])
-    neutral = open_activations(entry, "neutral")
-    at_layer = None if neutral is None else neutral.sel(layer=[layer])
-    clean = project_out(fit.values, find_confounds(at_layer, confound_variance))[:, 0]
-    cells = pd.MultiIndex.from_arrays([fit["topic"].values, fit["label"].values])
-    of_label = pd.DataFrame(clean, index=cells).groupby(level=[0, 1]).mean()
-    of_topic = of_label.groupby(level=0).mean()
-    return fit.isel(layer=0).copy(data=clean - of_topic.loc[list(fit["topic"].values)].values)
+    texts = read_texts(entry, layer)
+    stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
+    labelled = label_texts(stories)
+    of_topic = np.nanmean(average_cells(labelled), axis=1)
+    return stories.copy(data=stories.values - of_topic[labelled.topic])
 
 
 def measure_rank(

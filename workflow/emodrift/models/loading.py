@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from emodrift.errors import EmodriftError
@@ -38,7 +38,8 @@ def load_model(
     ----------
     location
         ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters the same of their
-        base model as ``"base"``.
+        base model as ``"base"``. With ``"initialise"``, a seed, the weights are random and only the
+        shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle; optional: blocks, deterministic.
     dtype
@@ -85,13 +86,16 @@ def load_network(
         from emodrift.models.adapters import has_tokenizer, merge_adapter
 
         base = fetch_folder(location["base"], loading["allow_pickle"], label)
-        network = merge_adapter(
-            AutoModelForCausalLM.from_pretrained(base, **options), folder, label
-        )
         tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer(folder) else base)
     else:
-        network = AutoModelForCausalLM.from_pretrained(folder, **options)
+        base = folder
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    if "initialise" in location:
+        network = _initialise(base, location["initialise"], options)
+    else:
+        network = AutoModelForCausalLM.from_pretrained(base, **options)
+        if "base" in location:
+            network = merge_adapter(network, folder, label)
     if not spread:
         network = network.to(device)
     _refuse_broken_weights(network, label)
@@ -144,6 +148,16 @@ def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Pa
     if "path" in location:
         return Path(location["path"])
     return fetch_snapshot(location, allow_pickle, label)
+
+
+def _initialise(folder: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = AutoModelForCausalLM.from_config(config)
+    return type(drawn).from_pretrained(
+        None, config=config, state_dict=drawn.state_dict(), **options
+    )
 
 
 def _refuse_broken_weights(network: PreTrainedModel, label: str) -> None:

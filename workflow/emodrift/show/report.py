@@ -20,12 +20,28 @@ from emodrift.vectors.lock import open_bundles, open_lock
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 SIGNIFICANT = 0.05
+QUALITIES = {
+    "auroc": "held-out AUROC",
+    "lexical_auroc": "words only",
+    "random_auroc": "random weights",
+    "pair_accuracy": "pairs told apart",
+    "lexical_pair_accuracy": "words only, pairs",
+    "random_pair_accuracy": "random weights, pairs",
+    "reliability": "reliability",
+    "valence": "valence R",
+    "arousal": "arousal R",
+}
 CAPTIONS = {
     "drift_trajectories": "Cosine of each emotion vector with its locked reference; dashed: "
     "control contrasts unrelated to emotion; band: split-half cosines inside the reference "
     "(noise floor).",
     "layer_map": "Mean cosine with the reference, corrected for attenuation, over layers and "
     "checkpoints.",
+    "emotion_map": "Cosines between emotion vectors in the order of the reference's cluster tree; "
+    "lines part its clusters; ARI: agreement of a checkpoint's clusters with them (1: the same).",
+    "emotion_paths": "Where the emotions move on the reference's leading components, in its frame "
+    "after alignment by texts without emotion. Ring: reference; dot: the run's last other "
+    "checkpoint.",
     "effect_matrix": "Effect of adding each locked direction on each behaviour metric; dots mark "
     "effects inside 1.96 standard deviations of random directions.",
     "dose_response": "Change of a metric's probability over the strength of steering, along the "
@@ -84,6 +100,9 @@ def write_report(
         figures=[_embed_figure(entry) for entry in figures],
         indicator_table=_to_html(tabulate_ends(judged)),
         drift_table=_to_html(tabulate_drift(read_table(drift, "drift"))),
+        quality_table=_to_html(
+            tabulate_quality(read_table(drift, "quality"), int(locked["layer"]))
+        ),
         evocation_table=_to_html(tabulate_evocation(read_table(evocation, "evocation"), config)),
         effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
         behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
@@ -103,18 +122,30 @@ def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def tabulate_drift(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, least and control cosine at the last checkpoint of every run."""
+    """Cosines at the last checkpoint of every run: means over emotions, the least, and controls."""
     last = _take_last(table)
     emotions = last[last["kind"] == "emotion"].groupby("run")
     wide = pd.DataFrame(
         {
             "mean cosine": emotions["cosine"].mean(),
             "corrected": emotions["corrected"].mean(),
+            "aligned": emotions["aligned"].mean(),
+            "same confounds": emotions["same_confounds"].mean(),
             "least": emotions["cosine"].min(),
             "controls": last[last["kind"] == "control"].groupby("run")["cosine"].mean(),
-            "held-out AUROC": emotions["auroc"].mean(),
+            "turned": emotions["turned_max"].agg(lambda p: (p < SIGNIFICANT).sum()),
+            "beyond controls": emotions["beyond_controls_by"].agg(
+                lambda p: (p < SIGNIFICANT).sum()
+            ),
         }
     )
+    return _order(wide, table).round(3)
+
+
+def tabulate_quality(table: pd.DataFrame, layer: int) -> pd.DataFrame:
+    """Quality of the vectors at the locked layer, at the last checkpoint of every run."""
+    rows = table[(table["layer"] == layer) & (table["emotion"] == "all")]
+    wide = _take_last(rows).set_index("run")[list(QUALITIES)].rename(columns=QUALITIES)
     return _order(wide, table).round(3)
 
 

@@ -29,7 +29,8 @@ class Checkpoint:
         Labels: the run's name, training step, training stage, training tokens seen (or None).
     location
         What a loader needs: ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters
-        the same of the model they are merged into as ``"base"``.
+        the same of the model they are merged into as ``"base"``; with
+        ``"initialise"``, a seed, random weights in its shape.
     digest
         Identity: content digest, or the hub's commit.
     hidden, layers

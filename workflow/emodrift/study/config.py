@@ -24,6 +24,9 @@ RESOURCES = Path(__file__).parents[3] / "resources"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 SuiteFormat = Literal["emodrift", "xstest", "or-bench", "harmbench", "strongreject", "sorry-bench"]
+Estimator = Literal[
+    "difference_of_means", "neutral_difference", "whitened_difference", "logistic_probe"
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -188,6 +191,15 @@ class Source(Section):
 Sources = Annotated[tuple[Source, ...], BeforeValidator(_as_list)]
 
 
+class Rating(Section):
+    """Where an emotion lies between -1 and 1."""
+
+    valence: float = Field(ge=-1, le=1)
+    """Unpleasant to pleasant."""
+    arousal: float = Field(ge=-1, le=1)
+    """Quiet to urgent."""
+
+
 class Contrasts(Section):
     """Texts that contrast emotions, and texts that must not."""
 
@@ -197,6 +209,9 @@ class Contrasts(Section):
     bundles: dict[Name, tuple[Name, ...]]
     """Named groups of emotions, such as `caution`; the `indicators` section uses them. Left out,
     those of `resources/emotions.yaml`."""
+    ratings: dict[Name, Rating]
+    """Valence and arousal of emotions, for the maps; emotions without a rating are left out of
+    correlations. Left out, those of `resources/emotions.yaml`."""
     stories: Sources = (Source(file="resources/stories/*.jsonl"),)
     """Emotion stories."""
     neutral: Sources = (Source(file="resources/neutral/*.jsonl"),)
@@ -283,9 +298,11 @@ class Activations(Section):
 class Vectors(Section):
     """From activations to one vector per emotion."""
 
-    estimator: Literal["difference_of_means", "neutral_difference"] = "difference_of_means"
+    estimator: Estimator = "difference_of_means"
     """`difference_of_means`: the emotion's mean less the mean over emotions, topics balanced;
-    `neutral_difference`: the emotion's mean less that of neutral texts."""
+    `neutral_difference`: the emotion's mean less that of neutral texts; `whitened_difference`: the
+    first times the inverse covariance within emotions, shrunk; `logistic_probe`: coefficients of a
+    multinomial logistic regression (fitted once for each topic left out: slow for wide models)."""
     confound_variance: Fraction = 0.5
     """Leading components of neutral texts that explain this share of variance are projected out;
     0 turns it off."""
@@ -554,18 +571,21 @@ def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
 
 
 def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the shipped emotions, bundles and metrics where a config names none of its own."""
+    """Fill in the shipped emotions, bundles, ratings and metrics where a config names none."""
     contrasts = dict(values.get("contrasts") or {})
     behaviours = dict(values.get("behaviours") or {})
-    if not {"emotions", "bundles"} <= set(contrasts):
+    if not {"emotions", "bundles", "ratings"} <= set(contrasts):
         taxonomy = yaml.safe_load((RESOURCES / "emotions.yaml").read_text(encoding="utf-8"))
         core = {name: word for name, word in taxonomy["emotions"].items() if word["core"]}
-        contrasts.setdefault("emotions", list(core))
+        emotions = _list_names(contrasts.setdefault("emotions", list(core)))
+        known = {e: word for e, word in taxonomy["emotions"].items() if e in emotions}
         bundles: dict[str, list[str]] = {}
-        for name in contrasts["emotions"]:
+        for name in emotions:
             if name in core:
                 bundles.setdefault(core[name]["bundle"], []).append(name)
         contrasts.setdefault("bundles", bundles)
+        ratings = {e: {k: word[k] for k in Rating.model_fields} for e, word in known.items()}
+        contrasts.setdefault("ratings", ratings)
     if "metrics" not in behaviours:
         shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
         behaviours["metrics"] = {
@@ -573,6 +593,10 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
             for name, metric in yaml.safe_load(shipped).items()
         }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
+
+
+def _list_names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _explain(error: ValidationError, prefix: str = "") -> str:

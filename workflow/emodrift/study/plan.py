@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.digest import FileDigests, digest_code, digest_value, make_key
 from emodrift.store.downloads import list_places
 from emodrift.store.entry import Entry, entry_exists
 from emodrift.study.checkpoints import (
@@ -38,6 +38,8 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
     "drift_trajectories": ("drift",),
     "layer_map": ("drift",),
+    "emotion_map": ("drift",),
+    "emotion_paths": ("drift",),
     "effect_matrix": ("coupling",),
     "dose_response": ("coupling",),
     "effect_profile": ("coupling",),
@@ -348,11 +350,12 @@ def _plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry) -> Chain:
     ]
     at_reference = plan.checkpoints.index(reference)
     lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
+    twin = _plan_twin(plan, reference, contrasts, chat)
     responses = [
         _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
-    summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
+    summaries = _plan_summaries(plan, reference, lock, activations, vectors, twin, responses)
     return Chain(activations, lock, responses, summaries)
 
 
@@ -404,7 +407,11 @@ def _order_variant(plan: Plan, varied: Chain, own: Chain) -> None:
 
 
 def _plan_activations(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    chat: Mapping[str, Any],
+    **kinds: list[str],
 ) -> Entry:
     section = plan.study.activations
     of_chat = {"chat_template", "system_prompt", "template_arguments"}
@@ -414,6 +421,7 @@ def _plan_activations(
         "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
+        **kinds,
     }
     return plan.add(
         "activations",
@@ -425,18 +433,27 @@ def _plan_activations(
 
 
 def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Entry:
-    section = plan.study.vectors
     return plan.add(
         "vectors",
-        {
-            "estimator": section.estimator,
-            "confound_variance": section.confound_variance,
-            "halves": section.halves,
-            "seed": plan.study.seed,
-        },
+        _describe_fitting(plan.study),
         inputs={"activations": activations},
         label=checkpoint.label,
     )
+
+
+def _plan_twin(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+) -> Entry:
+    """Vectors of a model of the reference's shape with random weights."""
+    drawn = {"initialise": plan.study.seed}
+    twin = replace(
+        reference,
+        run=f"random twin of {reference.run}",
+        location={**reference.location, **drawn},
+        digest=digest_value([reference.digest, drawn]),
+    )
+    activations = _plan_activations(plan, twin, contrasts, chat, kinds=["stories", "neutral"])
+    return _plan_vectors(plan, twin, activations)
 
 
 def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: Entry) -> Entry:
@@ -495,6 +512,7 @@ def _plan_summaries(
     lock: Entry,
     activations: list[Entry],
     vectors: list[Entry],
+    twin: Entry,
     responses: list[Entry],
 ) -> dict[str, Entry]:
     study = plan.study
@@ -508,8 +526,19 @@ def _plan_summaries(
     }
     drift = plan.add(
         "drift",
-        common | origin | intervals,
-        inputs={"vectors": tuple(vectors), "lock": lock},
+        common
+        | origin
+        | intervals
+        | {
+            "fitting": _describe_fitting(study),
+            "ratings": {e: r.model_dump() for e, r in study.contrasts.ratings.items()},
+        },
+        inputs={
+            "vectors": tuple(vectors),
+            "activations": tuple(activations),
+            "twin": twin,
+            "lock": lock,
+        },
         label="all checkpoints",
     )
     evocation = plan.add(
@@ -632,6 +661,10 @@ def _describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, A
     return [
         {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens} for c in checkpoints
     ]
+
+
+def _describe_fitting(study: Study) -> dict[str, Any]:
+    return {**study.vectors.model_dump(mode="json", exclude={"layer"}), "seed": study.seed}
 
 
 def _describe_asking(study: Study) -> dict[str, Any]:

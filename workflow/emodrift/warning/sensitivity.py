@@ -174,8 +174,8 @@ def judge_directions(
 ) -> list[dict[str, Any]]:
     """Mean corrected cosine with the reference at each run's end, and the order of the emotions.
 
-    The interval of the mean is the mean of the emotions' intervals: wide, for it takes their
-    errors as one. The vectors turned if it lies below the noise floor.
+    Bounds are means of the emotions' bounds: wide, for that takes their errors as one. The vectors
+    turned if the interval of the plain cosine lies below the noise floor.
     """
     rows = []
     for end in question.ends:
@@ -184,10 +184,9 @@ def judge_directions(
             for t in (table, own)
         )
         usable = ours.dropna(subset="corrected")
-        mean = usable[["cosine", "low", "high", "corrected", "noise_floor"]].mean()
-        scale = mean["corrected"] / mean["cosine"]
+        mean = usable.select_dtypes("number").mean()
         verdict = "turned" if mean["high"] < mean["noise_floor"] else "within noise"
-        bounds = (scale * mean["low"], scale * mean["high"])
+        bounds = (mean["corrected_low"], mean["corrected_high"])
         rows.append(
             _row(end, "turned", mean["corrected"], bounds, verdict if len(usable) else None)
         )
