@@ -13,7 +13,7 @@ from emodrift.study.plan import FIGURES
 from tests.conftest import copy_project, save_checkpoint
 
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
-SHOWN = {"figure": 6, "report": 1, "publication": 1}
+SHOWN = {"figure": len(FIGURES), "report": 1, "publication": 1}
 CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
 
 

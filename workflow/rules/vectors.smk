@@ -1,6 +1,7 @@
 """Vectors: one for each emotion at every checkpoint; the reference's are locked.
 
-Needs: activations. Makes: vectors with their quality, and the locked unit directions.
+Needs: activations, also of a twin of the reference with random weights. Makes: vectors with their
+quality, and the locked unit directions.
 """
 
 

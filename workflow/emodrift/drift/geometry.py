@@ -251,7 +251,7 @@ def describe_layers(fitted: xr.Dataset, locked: xr.Dataset) -> pd.DataFrame:
     """Rows of one checkpoint over all layers, means over emotions.
 
     The corrected cosine is that of :func:`emodrift.drift.direction.correct_cosine`, over the two
-    halves of the topics that are kept at every layer; each checkpoint without its own confounds.
+    halves of the topics that are kept at every layer.
     """
     cosine = compute_cosine(fitted["vector"].values, locked["vector"].values)
     corrected = []
@@ -298,8 +298,8 @@ def correct_families(
     drift["turned_max"] = space["any_turned_p"] = np.nan
     for number, turning in turnings.items():
         of_checkpoint = (drift["checkpoint"] == number) & (drift["kind"] == "emotion")
-        reached = (family[1:, None] >= turning.statistic[0] - 1e-9).sum(0)
-        drift.loc[of_checkpoint, "turned_max"] = (reached + 1) / len(family)
+        p = count_extremes(turning.statistic[0] - 1e-9, family[1:, None])
+        drift.loc[of_checkpoint, "turned_max"] = np.where(np.isnan(turning.p), np.nan, p)
     for number, reached in largest.items():
         p = count_extremes(reached[0] - 1e-9, reached[1:])
         space.loc[space["checkpoint"] == number, "any_turned_p"] = p
