@@ -1,5 +1,6 @@
 """Checkpoints on the hub: a loopback server speaks its API, and breaks where hubs break."""
 
+import copy
 import json
 import re
 import shutil
@@ -17,9 +18,11 @@ from emodrift.store.downloads import (
     release_downloads,
 )
 from emodrift.study.checkpoints import list_checkpoints
-from emodrift.study.config import Run
+from emodrift.study.config import Run, parse_study
+from emodrift.study.plan import plan_study
+from emodrift.study.space import check_space
 from tests.adapters import save_adapter
-from tests.conftest import make_llama, save_checkpoint
+from tests.conftest import STUDY, make_llama, save_checkpoint
 from tests.hub_server import TOKEN, HubRepo, serve_hub
 
 STEPS = (0, 1, 20)
@@ -238,7 +241,7 @@ def make_needs(found):
 
 def finish(store, *places):
     for place in places:
-        (store / place).mkdir(parents=True)
+        (store / place).mkdir(parents=True, exist_ok=True)
         (store / place / "manifest.json").write_text("{}")
 
 
@@ -305,6 +308,59 @@ def test_a_copy_that_the_user_fetches_after_the_deletion_stays(hub, tmp_path):
     folder = fetch_snapshot(found.location, False, "the user's own")
     assert release_downloads(needs, store) == 0
     assert (folder / "model.safetensors").is_file()
+
+
+@pytest.fixture
+def planned(hub, tmp_path):
+    """Plans a study over three revisions and an adapter of the first, downloads not kept."""
+    lora = {"repo": "org/lora", "subfolder": "checkpoint-{step}", "steps": [7]}
+
+    def plan(**compute):
+        study = copy.deepcopy(STUDY) | {
+            "runs": {"hub": {"checkpoints": SERIES}, "lora": {"checkpoints": lora}},
+            "reference": {"run": "hub", "step": 0},
+            "compute": {"keep_downloads": False, **compute},
+        }
+        return plan_study(parse_study(study), tmp_path / "results")
+
+    return plan
+
+
+def test_a_plan_knows_which_jobs_load_what(planned):
+    plan = planned()
+    needs = {n["download"][0:2]: set(n["entries"]) for n in plan.list_needs().values()}
+    first, second, _, adapter = (
+        {e.place for e in plan.entries.values() if e.label == c.label and "model" in e.context}
+        for c in plan.checkpoints
+    )
+    places = [c.downloads[0][0:2] for c in plan.checkpoints]
+    assert {len(first), len(second), len(adapter)} == {len(first)} and len(first) >= 2
+    assert needs[places[0]] == first | adapter  # the adapter's base is the first revision
+    assert needs[places[1]] == second
+    assert needs[places[3]] == adapter
+    entry = plan.entries[min(second)]
+    assert set(plan.describe(entry)["downloads"]) == {plan.checkpoints[1].downloads[0].place}
+    assert planned(keep_downloads=True).describe(entry)["downloads"] == {}
+
+
+def test_what_a_plan_has_to_download_is_said_until_it_is_there(planned, hub, tmp_path, monkeypatch):
+    plan = planned()
+    assert check_space(plan).startswith("4 downloads from the hub, ")
+    monkeypatch.setattr("emodrift.study.space.measure_free_space", lambda: 1000)
+    with pytest.raises(EmodriftError, match=r"at a time though compute\.keep_downloads is"):
+        check_space(plan)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        EmodriftError, match="weights of hub step 0 and 3 more downloads are not in"
+    ):
+        check_space(plan)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    for checkpoint in plan.checkpoints:
+        fetch_snapshot(checkpoint.location, False, checkpoint.label)
+    assert check_space(plan) is None
+    shutil.rmtree(tmp_path / "cache")
+    finish(plan.store, *(e for n in plan.list_needs().values() for e in n["entries"]))
+    assert check_space(plan) is None
 
 
 def test_files_are_listed_from_a_cache_that_another_tool_filled(tmp_path, monkeypatch, folders):

@@ -53,7 +53,8 @@ def merge_adapter(network: PreTrainedModel, folder: Path, label: str) -> PreTrai
             "trained on"
         ) from None
     _refuse_leftovers(model, folder, label)
-    return model.merge_and_unload().to(dtype)
+    merged = model.merge_and_unload()
+    return merged if all(p.dtype == dtype for p in merged.parameters()) else merged.to(dtype)
 
 
 def _resize_embeddings(network: PreTrainedModel, folder: Path) -> None:

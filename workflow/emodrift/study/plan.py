@@ -160,7 +160,7 @@ class Plan:
         entries: dict[str, list[str]] = {place: [] for place in downloads}
         for other in self.entries.values():
             for place in list_places(other.context.get("model", {}).get("location", {})):
-                entries[place].append(other.place)
+                entries.setdefault(place, []).append(other.place)
         if entry is not None:
             loaded = [d for p, d in downloads.items() if entry.place in entries[p]]
             shared = {content for d in loaded for content in d.contents}
