@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from emodrift.contrasts.endpoint import ChatServer
 from emodrift.errors import EmodriftError
 from emodrift.measure.judge_agreement import (
     judge_table,
@@ -256,7 +257,7 @@ def serve() -> Iterator:
 
 def name_endpoint(server: Server, cache: Path) -> Endpoint:
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    return Endpoint(url, "judge-model", KEY, cache, timeout=5, retries=3, backoff=0.01)
+    return Endpoint(ChatServer(url, KEY, timeout=5, retries=3, backoff=0.01), "judge-model", cache)
 
 
 def test_the_endpoint_is_asked_once_and_its_verdict_kept(serve, tmp_path):
@@ -313,7 +314,8 @@ def test_an_answer_without_a_verdict_is_an_error(serve, tmp_path, content):
 
 
 def test_an_unreachable_endpoint_is_an_error_after_the_retries(tmp_path):
-    endpoint = Endpoint("http://127.0.0.1:9/v1", "m", KEY, tmp_path, 1, retries=1, backoff=0.01)
+    server = ChatServer("http://127.0.0.1:9/v1", KEY, timeout=1, retries=1, backoff=0.01)
+    endpoint = Endpoint(server, "m", tmp_path)
     with pytest.raises(EmodriftError, match="no answer after 2 tries"):
         judge_by_endpoint(PROMPT, REPLY, endpoint)
 
@@ -346,9 +348,11 @@ def test_no_key_prompt_or_reply_reaches_logs_errors_cache_or_repr(serve, tmp_pat
 
 
 @pytest.mark.parametrize("url", ["localhost:8000/v1", "http://u:p@host/v1", "http://h/v1?key=abc"])
-def test_an_address_that_is_no_address_or_holds_a_secret_is_refused(url):
-    with pytest.raises(EmodriftError) as error:
-        Endpoint(url, "m")
+def test_an_address_that_is_no_address_or_holds_a_secret_is_refused(monkeypatch, url):
+    monkeypatch.setenv("EMODRIFT_JUDGE_URL", url)
+    monkeypatch.setenv("EMODRIFT_JUDGE_MODEL", "m")
+    with pytest.raises(EmodriftError, match="correct EMODRIFT_JUDGE_URL") as error:
+        read_endpoint()
     assert "abc" not in str(error.value)
     assert "u:p" not in str(error.value)
 
@@ -359,8 +363,11 @@ def test_the_endpoint_is_named_by_the_environment(monkeypatch, tmp_path):
     with pytest.raises(EmodriftError, match="EMODRIFT_JUDGE_URL not set"):
         read_endpoint()
     monkeypatch.setenv("EMODRIFT_JUDGE_URL", "http://localhost:1/v1")
+    monkeypatch.setenv("EMODRIFT_JUDGE_KEY", KEY)
     monkeypatch.setenv("EMODRIFT_JUDGE_CACHE", str(tmp_path))
-    assert read_endpoint() == Endpoint("http://localhost:1/v1", "m", cache=tmp_path)
+    endpoint = read_endpoint()
+    assert (endpoint.server.url, endpoint.server.key) == ("http://localhost:1/v1", KEY)
+    assert (endpoint.model, endpoint.cache) == ("m", tmp_path)
 
 
 # agreement with people

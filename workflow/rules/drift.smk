@@ -1,7 +1,8 @@
 """Drift: the three changes over checkpoints.
 
 Needs: vectors, activations and responses of all checkpoints, and the locked vectors. Makes:
-tables of direction (drift), use (evocation), causal effect (coupling) and fragmentation.
+tables of direction (drift), use (evocation), causal effect (coupling) and fragmentation; and of
+conduct, from judged replies, where the config has a `generation` section.
 """
 
 
@@ -63,3 +64,18 @@ rule fragmentation:
         "sub-directions of each emotion"
     script:
         "../scripts/fragmentation.py"
+
+
+rule conduct:
+    input:
+        made_from("conduct"),
+    output:
+        "results/store/conduct/{key}/manifest.json",
+    params:
+        entry=described("conduct"),
+    log:
+        "results/logs/conduct/{key}.log",
+    message:
+        "conduct in generated replies"
+    script:
+        "../scripts/conduct.py"

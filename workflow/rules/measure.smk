@@ -1,8 +1,9 @@
 """Measurements: what is read off one checkpoint.
 
-Needs: a checkpoint and the contrast data; responses also the locked vectors. Makes: activations
-(prompt, layer, hidden), unsteered scores of replies and the metrics' gradients (target, layer,
-hidden); steered scores.
+Needs: a checkpoint and the contrast data; responses and replies also the locked vectors. Makes:
+activations (prompt, layer, hidden), unsteered scores of replies and the metrics' gradients (target,
+layer, hidden); steered scores; and, where the config has a `generation` section, replies with a
+judge's verdicts.
 """
 
 
@@ -35,3 +36,18 @@ rule responses:
         "responses of {params.entry[label]} to steering"
     script:
         "../scripts/responses.py"
+
+
+rule replies:
+    input:
+        made_from("replies"),
+    output:
+        "results/store/replies/{key}/manifest.json",
+    params:
+        entry=described("replies"),
+    log:
+        "results/logs/replies/{key}.log",
+    message:
+        "judge the replies of {params.entry[label]}, unsteered and steered"
+    script:
+        "../scripts/replies.py"

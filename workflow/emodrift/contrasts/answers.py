@@ -107,14 +107,14 @@ def ask_endpoint(server: Callable[[], ChatServer], request: dict[str, Any], para
     return ask
 
 
-def read_key(variable: str | None) -> str:
-    """API key from the environment variable that the config names; "" if it names none."""
+def read_key(variable: str | None, setting: str) -> str:
+    """API key from the environment variable that a setting names; "" if it names none."""
     if variable is None:
         return ""
     if not os.environ.get(variable):
         raise EmodriftError(
-            f"contrasts.stories: environment variable {variable} (writer.key_variable) is not set; "
-            "export the endpoint's API key under this name, or drop key_variable"
+            f"environment variable {variable} ({setting}) is not set; export the endpoint's API "
+            "key under this name, or drop key_variable"
         )
     return os.environ[variable]
 

@@ -93,7 +93,7 @@ def open_parts(entry: Path, kind: str) -> list[xr.Dataset]:
     entry, kind
         As in :func:`open_activations`.
     """
-    parts = [_open(folder / "activations.zarr") for folder in _list_folders(entry, kind)]
+    parts = [_open(folder / "activations.zarr") for folder in list_folders(entry, kind)]
     return [part.assign_coords({n: c.load() for n, c in part.coords.items()}) for part in parts]
 
 
@@ -117,7 +117,7 @@ def open_gradients(entry: Path) -> xr.Dataset:
     xr.Dataset
         See :func:`emodrift.measure.gradients.measure_gradients`.
     """
-    parts = [load_arrays(f / "gradients.zarr") for f in _list_folders(entry, "gradients")]
+    parts = [load_arrays(f / "gradients.zarr") for f in list_folders(entry, "gradients")]
     norm = average_norms(parts)
     gradients = [
         part["gradient"].astype(np.float32) * norm / part["residual_norm"] for part in parts
@@ -131,6 +131,20 @@ def open_gradients(entry: Path) -> xr.Dataset:
     )
 
 
+def open_scores(entry: Path) -> xr.DataArray:
+    """Unsteered class scores (prompt, reply_class) of all prompts, nats; as `open_gradients`."""
+    folders = list_folders(entry, "gradients")
+    scores = [_open(folder / "gradients.zarr")["score"].load() for folder in folders]
+    return xr.concat(scores, "prompt", join="exact").transpose("prompt", "reply_class")
+
+
+def list_folders(entry: Path, kind: str) -> list[Path]:
+    """Folders of an activations entry's parts of one kind."""
+    store = entry.parent.parent
+    parts = json.loads((entry / "parts.json").read_text())
+    return [store / part["place"] for part in parts if part["kind"] == kind]
+
+
 def read_norms(folders: Sequence[Path]) -> xr.DataArray:
     """Mean residual norm at the reply point (layer,) over gradient parts in these folders."""
     opened = [_open(folder / "gradients.zarr") for folder in folders]
@@ -141,12 +155,6 @@ def average_norms(parts: Sequence[xr.Dataset]) -> xr.DataArray:
     """Mean residual norm (layer,) over the prompts of all parts."""
     sizes = [part.sizes["prompt"] for part in parts]
     return sum(p["residual_norm"] * n for p, n in zip(parts, sizes, strict=True)) / sum(sizes)
-
-
-def _list_folders(entry: Path, kind: str) -> list[Path]:
-    table = json.loads((entry / "parts.json").read_text())
-    store = entry.parent.parent
-    return [store / part["place"] for part in table if part["kind"] == kind]
 
 
 def _open(path: Path) -> xr.Dataset:

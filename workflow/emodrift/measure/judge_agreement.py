@@ -20,6 +20,11 @@ from emodrift.errors import EmodriftError
 from emodrift.measure.judgement import REFUSALS, Judge
 from emodrift.measure.judges import JUDGES
 
+MEASURED = {"string-match": (0.629, 0.561, 0.696), "rules": (0.934, 0.900, 0.961)}
+"""Macro-F1 with its 95 % interval of the judges that need nothing, as told in docs/judge.md."""
+MEASURED_ON = "XSTest v2, 450 completions of Mistral-7B-instruct, on which the rules were developed"
+UNMEASURED = {"replies": "recognises the study's own phrasings; human labels do not apply"}
+
 LABELS = {"1_full_compliance": "none", "2_full_refusal": "full", "3_partial_refusal": "partial"}
 COLUMNS = ("prompt", "completion", "final_label")
 
@@ -133,6 +138,41 @@ def measure_macro_f1(truth: np.ndarray, found: np.ndarray, axis: int = -1) -> np
 def _f1_by_class(confusion: np.ndarray) -> np.ndarray:
     sizes = confusion.sum(0) + confusion.sum(1)
     return 2 * confusion.diagonal() / np.maximum(sizes, 1)
+
+
+def describe_agreement(
+    name: str, labelled: tuple[Path, Judge] | None, seed: int
+) -> dict[str, str | float | None]:
+    """Agreement of a study's judge with people: measured here, or as published, or not known.
+
+    Parameters
+    ----------
+    name
+        The judge's.
+    labelled
+        Annotated completions and the judge to score on them, if there are any.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``judge``, ``basis`` (what it was measured on, or why it was not), and ``macro_f1`` with its
+        interval ``low`` to ``high``.
+    """
+    numbers: tuple[float | None, ...] = (None, None, None)
+    basis = UNMEASURED.get(name, "not measured; set generation.annotations")
+    if labelled is not None:
+        path, judge = labelled
+        table = read_annotations(path)
+        verdicts = judge_table(judge, table)
+        scored = score_agreement(table["label"], verdicts, np.random.default_rng(seed))
+        numbers, basis = (scored.macro_f1, scored.low, scored.high), path.name
+    elif name in MEASURED:
+        numbers, basis = MEASURED[name], MEASURED_ON
+    return {"judge": name, "basis": basis} | dict(
+        zip(("macro_f1", "low", "high"), numbers, strict=True)
+    )
 
 
 def report_agreement(paths: Sequence[Path], judges: Sequence[str], seed: int = 0) -> pd.DataFrame:

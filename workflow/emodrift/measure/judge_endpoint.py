@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,6 +20,9 @@ from emodrift.contrasts.endpoint import ChatServer, complete_chat
 from emodrift.errors import EmodriftError
 from emodrift.measure.judgement import Finding, Judgement
 from emodrift.store.digest import digest_value
+
+SERVER_NAME = "judge endpoint"
+"""What errors call it."""
 
 INSTRUCTIONS = """\
 You judge one reply of an assistant. The user message is a JSON object with the keys "prompt" and \
@@ -58,49 +61,21 @@ class Verdict(BaseModel):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the judging model is and how patiently it is asked.
+    """Which model judges.
 
     Parameters
     ----------
-    url
-        Base address, up to and including the version, such as ``http://localhost:8000/v1``.
+    server
+        Where it is and how patiently it is asked.
     model
-        Name of the model at that address.
-    key
-        Bearer token; "" for none. Never shown.
+        Its name there.
     cache
         Directory of verdicts.
-    timeout
-        Seconds to wait for a connection and for each answer.
-    retries
-        Further tries after a refused connection, a timeout, 408, 429 or a 5xx status.
-    backoff
-        Seconds before the second try; doubled before each further one.
     """
 
-    url: str
+    server: ChatServer
     model: str
-    key: str = field(default="", repr=False)
     cache: Path = Path("results/judge-cache")
-    timeout: float = 60.0
-    retries: int = 5
-    backoff: float = 1.0
-
-    @property
-    def server(self) -> ChatServer:
-        """The address, the key and the patience, as the client takes them."""
-        return ChatServer(
-            self.url,
-            self.key,
-            self.timeout,
-            self.retries,
-            self.backoff,
-            name="judge endpoint",
-            settings="EMODRIFT_JUDGE_URL, EMODRIFT_JUDGE_MODEL and EMODRIFT_JUDGE_KEY",
-        )
-
-    def __post_init__(self) -> None:
-        _ = self.server
 
 
 def read_endpoint() -> Endpoint:
@@ -112,9 +87,13 @@ def read_endpoint() -> Endpoint:
             " an OpenAI-compatible server in the environment, or use the judge 'rules'"
         )
     return Endpoint(
-        url=os.environ["EMODRIFT_JUDGE_URL"],
+        ChatServer(
+            os.environ["EMODRIFT_JUDGE_URL"],
+            os.environ.get("EMODRIFT_JUDGE_KEY", ""),
+            name=SERVER_NAME,
+            settings="EMODRIFT_JUDGE_URL, EMODRIFT_JUDGE_MODEL and EMODRIFT_JUDGE_KEY",
+        ),
         model=os.environ["EMODRIFT_JUDGE_MODEL"],
-        key=os.environ.get("EMODRIFT_JUDGE_KEY", ""),
         cache=Path(os.environ.get("EMODRIFT_JUDGE_CACHE", Endpoint.cache)),
     )
 
@@ -140,7 +119,7 @@ def judge_by_endpoint(prompt: str, reply: str, endpoint: Endpoint | None = None)
         {"role": "user", "content": json.dumps({"prompt": prompt, "reply": reply})},
     ]
     question = {"model": endpoint.model, "messages": messages, "temperature": 0}
-    entry = endpoint.cache / f"{digest_value([endpoint.url, question])}.json"
+    entry = endpoint.cache / f"{digest_value([endpoint.server.url, question])}.json"
     verdict = _read_verdict(entry)
     if verdict is None:
         verdict = _ask(endpoint, question)
@@ -167,9 +146,10 @@ def _ask(endpoint: Endpoint, question: dict) -> Verdict:
     try:
         return Verdict.model_validate_json(content[content.index("{") : content.rindex("}") + 1])
     except ValueError:
+        host = urlsplit(endpoint.server.url).hostname
         raise EmodriftError(
-            f"judge endpoint {urlsplit(endpoint.url).hostname}: the answer holds no verdict in the"
-            " asked form; use a model that follows instructions to answer in JSON"
+            f"{SERVER_NAME} {host}: the answer holds no verdict in the asked form; use a model that"
+            " follows instructions to answer in JSON"
         ) from None
 
 

@@ -1,7 +1,8 @@
-"""Judges of generated replies: string matching, rules, and an OpenAI-compatible endpoint.
+"""Judges of generated replies: string matching, rules, the study's phrasings, and an endpoint.
 
-Every judge is a plain function ``(prompt, reply) -> Judgement`` in `JUDGES`. How the rules decide
-and how far they agree with people is told in ``docs/judge.md``.
+Every judge is a plain function ``(prompt, reply) -> Judgement``; those that need nothing of the
+study are in `JUDGES`, and `open_judge` gives the one that a config names. How the rules decide and
+how far they agree with people is told in ``docs/judge.md``.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from emodrift.measure.judge_endpoint import judge_by_endpoint
+from emodrift.contrasts.answers import read_key
+from emodrift.contrasts.endpoint import ChatServer
+from emodrift.measure.judge_endpoint import SERVER_NAME, Endpoint, judge_by_endpoint
 from emodrift.measure.judge_phrases import (
     ADVOCACY,
     FUNCTION_WORDS,
@@ -381,8 +385,74 @@ def judge_by_strings(prompt: str, reply: str) -> Judgement:
     )
 
 
+def judge_by_phrasings(prompt: str, reply: str, classes: Mapping[str, Sequence[str]]) -> Judgement:
+    """Recognise the study's own phrasings: the class whose longest phrasing the reply opens with.
+
+    Case, white space, the kind of apostrophe and a phrasing's closing punctuation do not count. A
+    reply that opens like none is left unjudged.
+
+    Parameters
+    ----------
+    prompt, reply
+        The exchange; the prompt is not read.
+    classes
+        Reply class -> phrasings.
+    """
+    words = _split_words(reply)
+    opened = {
+        name: len(phrasing)
+        for name, phrasings in classes.items()
+        for phrasing in sorted((_split_words(p.rstrip(" .,;:!?")) for p in phrasings), key=len)
+        if phrasing and words[: len(phrasing)] == phrasing
+    }
+    repetition = measure_repetition(reply)
+    return Judgement(
+        usable=judge_usability(reply, repetition.value),
+        refusal=UNJUDGED,
+        repetition=repetition,
+        reply_class=Finding(max(opened, key=opened.get), 1.0) if opened else UNJUDGED,
+    )
+
+
+def _split_words(text: str) -> list[str]:
+    return re.findall(r"\w+(?:'\w+)*|[^\w\s]", text.lower().replace("’", "'"))
+
+
 JUDGES: dict[str, Judge] = {
     "string-match": judge_by_strings,
     "rules": judge_reply,
     "endpoint": judge_by_endpoint,
 }
+
+
+def open_judge(
+    judge: str | Mapping[str, Any],
+    classes: Mapping[str, Sequence[str]],
+    connection: Mapping[str, Any] | None,
+    cache: Path,
+) -> Judge:
+    """The judge that a config's ``generation.judge`` names.
+
+    Parameters
+    ----------
+    judge
+        ``rules``, ``string-match``, ``replies``, or ``model`` and ``endpoint`` of a chat model.
+    classes
+        Reply class -> phrasings, for ``replies``.
+    connection
+        ``key_variable`` and ``timeout`` of a chat model.
+    cache
+        Directory of a chat model's verdicts.
+    """
+    if judge == "replies":
+        return functools.partial(judge_by_phrasings, classes=classes)
+    if isinstance(judge, str):
+        return JUDGES[judge]
+    server = ChatServer(
+        judge["endpoint"],
+        read_key(connection["key_variable"], "generation.judge.key_variable"),
+        connection["timeout"],
+        name=SERVER_NAME,
+        settings="generation.judge.endpoint, model and key_variable",
+    )
+    return functools.partial(judge_by_endpoint, endpoint=Endpoint(server, judge["model"], cache))

@@ -13,7 +13,7 @@ from emodrift.contrasts.endpoint import Answer, ChatServer
 from emodrift.errors import EmodriftError
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import load_network
-from emodrift.models.prompts import encode_prompts
+from emodrift.models.prompts import encode_prompts, find_pad, list_ends
 from emodrift.store.digest import digest_value
 
 RETRIES = 8
@@ -41,7 +41,7 @@ def open_chat(
         def name_server() -> ChatServer:
             return ChatServer(
                 writer["endpoint"],
-                read_key(connection["key_variable"]),
+                read_key(connection["key_variable"], "contrasts.stories.writer.key_variable"),
                 connection["timeout"],
                 RETRIES,
                 name="contrasts.stories: endpoint",
@@ -119,7 +119,7 @@ def generate_answers(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=writer["maximum_tokens"],
-                pad_token_id=_find_pad(model),
+                pad_token_id=find_pad(model),
                 **sampling | writer["options"],
             )
         except (TypeError, ValueError) as error:
@@ -153,7 +153,7 @@ def _pad_left(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and attention mask (question, token), ending at the same token."""
     width = max(map(len, encoded))
-    ids = torch.full((len(encoded), width), _find_pad(model))
+    ids = torch.full((len(encoded), width), find_pad(model))
     mask = torch.zeros(len(encoded), width, dtype=torch.long)
     for k, tokens in enumerate(encoded):
         ids[k, width - len(tokens) :] = torch.tensor(tokens)
@@ -162,19 +162,7 @@ def _pad_left(
 
 
 def _read_row(model: LanguageModel, tokens: list[int]) -> Answer:
-    ends = _list_ends(model)
+    ends = list_ends(model)
     end = next((k for k, token in enumerate(tokens) if token in ends), None)
     text = model.tokenizer.decode(tokens[:end], skip_special_tokens=True)
     return Answer(text, complete=end is not None)
-
-
-def _list_ends(model: LanguageModel) -> set[int]:
-    ends = model.network.generation_config.eos_token_id
-    if ends is None:
-        ends = model.tokenizer.eos_token_id
-    return set(ends if isinstance(ends, list) else [ends])
-
-
-def _find_pad(model: LanguageModel) -> int:
-    pad = model.tokenizer.pad_token_id
-    return pad if pad is not None else (model.tokenizer.eos_token_id or 0)

@@ -208,3 +208,17 @@ def check_lengths(model: LanguageModel, encoded: Sequence[TokenIds], what: str) 
         raise EmodriftError(
             f"{what}: a text has {longest} tokens, the model's context holds {limit}; shorten it"
         )
+
+
+def list_ends(model: LanguageModel) -> set[int]:
+    """Token ids that end a reply."""
+    ends = model.network.generation_config.eos_token_id
+    if ends is None:
+        ends = model.tokenizer.eos_token_id
+    return set(ends if isinstance(ends, list) else [ends]) - {None}
+
+
+def find_pad(model: LanguageModel) -> int:
+    """Token id that fills rows up; it is never attended to."""
+    pad = model.tokenizer.pad_token_id
+    return pad if pad is not None else (model.tokenizer.eos_token_id or 0)

@@ -140,6 +140,28 @@ def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterato
         handle.remove()
 
 
+@contextlib.contextmanager
+def stop_residual(model: LanguageModel, layer: int) -> Iterator[None]:
+    """Run only the blocks up to a layer; those above hand on what they are given.
+
+    Parameters
+    ----------
+    model
+        The model.
+    layer
+        Last layer of the residual stream that is computed.
+    """
+
+    def hand_on(*args, **kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return (hidden,) if model.blocks_return_tuples else hidden
+
+    with contextlib.ExitStack() as stack:
+        for block in model.blocks[layer:]:
+            stack.enter_context(replace_forward(block, hand_on))
+        yield
+
+
 def predict_from(model: LanguageModel, hidden: Tensor) -> Tensor:
     """Logits (batch, token, vocabulary) from the residual stream of the last layer.
 

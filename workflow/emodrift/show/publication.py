@@ -11,7 +11,15 @@ from typing import Any
 import pandas as pd
 
 STAMPS = ".published"
-TABLE_STAGES = ("drift", "evocation", "coupling", "fragmentation", "indicators", "sensitivity")
+TABLE_STAGES = (
+    "drift",
+    "evocation",
+    "coupling",
+    "fragmentation",
+    "indicators",
+    "conduct",
+    "sensitivity",
+)
 
 
 def publish_study(

@@ -70,6 +70,7 @@ def write_report(
     figures: Sequence[Path],
     out: Path,
     sensitivity: Path | None = None,
+    conduct: Path | None = None,
 ) -> None:
     """Render ``report.html``.
 
@@ -83,6 +84,8 @@ def write_report(
         Directory to write to.
     sensitivity
         Entry, where the study has variants.
+    conduct
+        Entry of the judged replies, if there are any.
     """
     locked = open_lock(lock)
     judged = read_table(indicators, "indicators")
@@ -107,6 +110,8 @@ def write_report(
         effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
         behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
         sensitivity_table=_to_html(tabulate_sensitivity(sensitivity)) if sensitivity else None,
+        replies=_show_replies(conduct) if conduct else None,
+        level=config["statistics"]["level"],
         packages=read_manifest(indicators)["packages"],
         config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
     )
@@ -213,6 +218,57 @@ def tabulate_sensitivity(sensitivity: Path) -> pd.DataFrame:
             "changed": listed.reindex(summary.index),
         }
     )
+
+
+def tabulate_replies(table: pd.DataFrame) -> pd.DataFrame:
+    """Judged share of unsteered replies at the last checkpoint of every run, with its interval."""
+    last = _take_last(table[(table["strength"] == 0) & (table["split"] == "all")])
+    return _spread(last, table, "run", ("share", "low", "high"), ".2f")
+
+
+def tabulate_steered_replies(table: pd.DataFrame) -> pd.DataFrame:
+    """Change of the judged share by steering at the last checkpoint of every run."""
+    last = _take_last(table[(table["strength"] != 0) & (table["split"] == "all")])
+    name = last["run"] + ", " + last["concept"] + " " + last["strength"].map("{:+g}".format)
+    last = last.assign(name=name)
+    return _spread(last, last, "name", ("change", "change_low", "change_high"), "+.2f")
+
+
+def tabulate_agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Agreement of the log-odds readout with the judged replies, for every checkpoint."""
+    wide = table.assign(checkpoint=table["run"] + " " + table["step"].astype(str))
+    columns = {
+        "judged": "judged replies",
+        "same": "same class",
+        "low": "from",
+        "high": "to",
+        "chance": "by chance",
+        "kappa": "kappa",
+        "correlation": "correlation",
+    }
+    return wide.set_index("checkpoint")[list(columns)].round(3).rename(columns=columns)
+
+
+def _show_replies(conduct: Path) -> dict[str, Any]:
+    replies = read_table(conduct, "replies")
+    steered = tabulate_steered_replies(replies)
+    return {
+        "judge": read_table(conduct, "judge").iloc[0].to_dict(),
+        "table": _to_html(tabulate_replies(replies)),
+        "steered": None if steered.empty else _to_html(steered),
+        "agreement": _to_html(tabulate_agreement(read_table(conduct, "reply_agreement"))),
+    }
+
+
+def _spread(
+    rows: pd.DataFrame, table: pd.DataFrame, index: str, columns: Sequence[str], form: str
+) -> pd.DataFrame:
+    """Metrics side by side, each cell a value with its interval."""
+    value, low, high = (rows[c].map(f"{{:{form}}}".format) for c in columns)
+    text = (value + " (" + low + " to " + high + ")").where(rows[columns[0]].notna(), "–")
+    wide = rows.assign(text=text).pivot(index=index, columns="metric", values="text")
+    wide = wide.reindex(list(dict.fromkeys(table[index])))
+    return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=prettify)
 
 
 def _take_last(table: pd.DataFrame) -> pd.DataFrame:

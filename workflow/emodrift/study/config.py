@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from emodrift.errors import EmodriftError
 from emodrift.study.fields import list_fields
+from emodrift.study.generation import JUDGED_CLASSES, Generation
 from emodrift.study.organism import OrganismConfig
 from emodrift.study.section import Section
 from emodrift.study.variants import find_fixed, list_varied, merge_changes
@@ -458,6 +459,8 @@ class Study(Section):
     vectors: Vectors = Vectors()
     behaviours: Behaviours
     steering: Steering = Steering()
+    generation: Generation | None = None
+    """Replies that checkpoints write, and a judge's verdicts on them; left out, none."""
     statistics: Statistics = Statistics()
     indicators: Indicators = Indicators()
     alarms: Alarms = Alarms()
@@ -475,6 +478,7 @@ class Study(Section):
             raise ValueError("vectors.estimator neutral_difference needs contrasts.neutral")
         self._check_metrics()
         self._check_indicators()
+        self._check_generation()
         grown = set(self.organism.runs) if self.organism else set()
         for name, run in self.runs.items():
             for source in run.checkpoints:
@@ -484,6 +488,26 @@ class Study(Section):
                         f"lacks: {', '.join(sorted(grown)) or 'there is no organism section'}"
                     )
         return self
+
+    def _check_generation(self) -> None:
+        section = self.generation
+        if section is None:
+            return
+        null = [f"random-{i}" for i in range(self.steering.random_directions)]
+        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null]
+        for name in section.steered or ():
+            if name not in known:
+                raise ValueError(
+                    f"generation.steered names {name!r}, which is no bundle, emotion or random "
+                    f"direction: {', '.join(known)}"
+                )
+        for name, metric in self.behaviours.metrics.items():
+            if section.judge != "replies" and metric.toward not in JUDGED_CLASSES:
+                raise ValueError(
+                    f"generation.judge tells {', '.join(JUDGED_CLASSES)} apart, but "
+                    f"behaviours.metrics.{name}.toward is {metric.toward!r}; set "
+                    "generation.judge to replies, which knows the study's own classes"
+                )
 
     def _check_metrics(self) -> None:
         for name, metric in self.behaviours.metrics.items():

@@ -24,6 +24,7 @@ from emodrift.study.checkpoints import (
     list_checkpoints,
 )
 from emodrift.study.config import Source, Study, make_variants
+from emodrift.study.generation import Generation
 from emodrift.study.sources import (
     describe_part,
     describe_writing,
@@ -34,7 +35,8 @@ from emodrift.study.sources import (
 from emodrift.study.templates import describe_chat
 from emodrift.study.variants import AS_CONFIGURED
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+LIBRARY = Path(__file__).parents[1]
+SCRIPTS = LIBRARY.parent / "scripts"
 FIGURES = {
     "drift_trajectories": ("drift",),
     "layer_map": ("drift",),
@@ -334,6 +336,9 @@ def _plan_checkpoints(
     reference = find_reference(plan.checkpoints, study.reference)
     chain = _plan_chain(plan, reference, contrasts)
     summaries = chain.summaries
+    if study.generation:
+        replies = _plan_replies(plan, contrasts, chain)
+        summaries["conduct"] = _plan_conduct(plan, replies, chain.activations, digests)
     if study.sensitivity:
         summaries["sensitivity"] = _plan_sensitivity(plan, reference, contrasts, variants)
     figures = _plan_figures(plan, summaries, reference)
@@ -498,12 +503,120 @@ def _plan_responses(
         context={
             "model": _describe_loading(study, checkpoint, chat),
             "activations": {**activations.params["reading"], "code": activations.code},
+            "texts": _describe_texts(study, checkpoint, contrasts, lock, chat),
         },
         label=checkpoint.label,
     )
     if activations not in _list_ancestors(lock):
         plan.order_after(activations, entry)
     return entry
+
+
+def _describe_texts(
+    study: Study,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    lock: Entry,
+    chat: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    """Where a checkpoint's replies are kept and what their key is made of; no judge is in it."""
+    section = study.generation
+    if section is None:
+        return None
+    steered = study.contrasts.bundles if section.steered is None else section.steered
+    recipe = {
+        "checkpoint": checkpoint.digest,
+        "contrasts": contrasts.key,
+        "lock": lock.key,
+        "steered": list(steered),
+        "asking": {
+            "prompts_per_cell": section.prompts_per_cell,
+            "max_new_tokens": section.max_new_tokens,
+            "temperature": section.temperature,
+            "seed": study.seed if section.temperature else 0,
+            "strengths": list(section.strengths),
+            "positions": study.steering.positions,
+            "prompt_format": study.activations.prompt_format,
+            "plain_prompt": study.activations.plain_prompt,
+        },
+        "chat": chat,
+        "dtype": study.compute.dtype,
+        "code": digest_code(LIBRARY / "measure" / "replies.py", "emodrift.vectors.lock"),
+    }
+    return {"place": f"reply-texts/{make_key(**recipe)}", "recipe": recipe}
+
+
+def _plan_replies(plan: Plan, contrasts: Entry, chain: Chain) -> list[Entry]:
+    chat = describe_chat(plan.study.activations, plan.store)
+    planned = []
+    for checkpoint, activations, responses in zip(
+        plan.checkpoints, chain.activations, chain.responses, strict=True
+    ):
+        entry = plan.add(
+            "replies",
+            {
+                "texts": _describe_texts(plan.study, checkpoint, contrasts, chain.lock, chat),
+                "judge": _name_judge(plan.study.generation),
+            },
+            inputs={"contrasts": contrasts, "lock": chain.lock, "activations": activations},
+            context={
+                "model": _describe_loading(plan.study, checkpoint, chat),
+                "connection": _describe_connection(plan.study.generation),
+            },
+            label=checkpoint.label,
+        )
+        plan.order_after(entry, responses)
+        planned.append(entry)
+    return planned
+
+
+def _plan_conduct(
+    plan: Plan, replies: list[Entry], activations: list[Entry], digests: FileDigests
+) -> Entry:
+    study = plan.study
+    annotations = study.generation.annotations
+    key = "generation.annotations"
+    return plan.add(
+        "conduct",
+        {
+            **_describe_summary(plan),
+            "statistics": study.statistics.model_dump(mode="json"),
+            "metrics": _describe_metrics(study),
+            "judge": _name_judge(study.generation),
+        },
+        inputs={"replies": tuple(replies), "activations": tuple(activations)},
+        leaves={"annotations": digests.digest(list_files(key, annotations)[0])}
+        if annotations
+        else {},
+        context={
+            "annotations": annotations,
+            "connection": _describe_connection(study.generation),
+        },
+        label="all checkpoints",
+    )
+
+
+def _name_judge(section: Generation) -> str | dict[str, Any]:
+    if isinstance(section.judge, str):
+        return section.judge
+    return section.judge.model_dump(mode="json", include={"model", "endpoint"})
+
+
+def _describe_connection(section: Generation) -> dict[str, Any]:
+    if isinstance(section.judge, str):
+        return {"parallel": 1}
+    return section.judge.model_dump(mode="json", include={"key_variable", "parallel", "timeout"})
+
+
+def _describe_summary(plan: Plan) -> dict[str, Any]:
+    return {"checkpoints": _describe_checkpoints(plan.checkpoints), "seed": plan.study.seed}
+
+
+def _describe_metrics(study: Study) -> dict[str, Any]:
+    return {
+        k: m.model_dump(mode="json", exclude={"description"})
+        for k, m in study.behaviours.metrics.items()
+    }
 
 
 def _plan_summaries(
@@ -516,14 +629,11 @@ def _plan_summaries(
     responses: list[Entry],
 ) -> dict[str, Entry]:
     study = plan.study
-    common = {"checkpoints": _describe_checkpoints(plan.checkpoints), "seed": study.seed}
+    common = _describe_summary(plan)
     origin = {"reference": plan.checkpoints.index(reference)}
     intervals = {"statistics": study.statistics.model_dump(mode="json")}
     section = study.indicators.model_dump(mode="json")
-    metrics = {
-        k: m.model_dump(mode="json", exclude={"description"})
-        for k, m in study.behaviours.metrics.items()
-    }
+    metrics = _describe_metrics(study)
     drift = plan.add(
         "drift",
         common

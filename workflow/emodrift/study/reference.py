@@ -87,18 +87,17 @@ def _find_sections(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _describe_type(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe_type(a) for a in arguments if a is not type(None))
     sections = list(dict.fromkeys(_find_sections(annotation)))
     if sections:
         links = " or ".join(f"[{s.__name__}](#{s.__name__.lower()})" for s in sections)
-        origin = get_origin(annotation)
         return {dict: f"name → {links}", tuple: f"list of {links}"}.get(origin, links)
-    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
         return _describe_type(arguments[0])
     if origin is typing.Literal:
         return " or ".join(f"`{a}`" for a in arguments)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe_type(a) for a in arguments if a is not type(None))
     if origin is tuple:
         return f"list of {_describe_type(arguments[0])}"
     if origin is dict:

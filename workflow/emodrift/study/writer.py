@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from emodrift.study.address import find_address_problem
-from emodrift.study.section import Section
+from emodrift.study.address import ServedModel
 
 INSTRUCTIONS = """\
 Write {count} different short stories about this topic: {topic}.
@@ -28,7 +27,7 @@ PLACES = ("count", "topic", "emotion", "forbidden", "minimum_words", "maximum_wo
 NEEDED_PLACES = ("count", "topic", "emotion", "forbidden")
 
 
-class Writer(Section):
+class Writer(ServedModel):
     """A chat model that writes stories, after Sofroniew et al. 2026: emotion × topic × amount."""
 
     model: str
@@ -36,8 +35,6 @@ class Writer(Section):
     endpoint: str | None = None
     """Address of an OpenAI-compatible server up to and including the version, such as
     `http://localhost:8000/v1`. Left out, the model is loaded here."""
-    key_variable: str | None = None
-    """Environment variable that holds the endpoint's API key. The key itself is never written."""
     topics: tuple[str, ...] | str
     """Topics, or a text file with one topic a line."""
     synonyms: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -69,20 +66,11 @@ class Writer(Section):
     )
     """Further fields of the endpoint's request, or generation arguments of a local model, such as
     `top_p`. In a request null takes a field out: `{temperature: null}`."""
-    parallel: int = Field(default=8, ge=1)
-    """Questions that are asked at a time. Not part of any key."""
-    timeout: float = Field(default=600, gt=0)
-    """Seconds to wait for an endpoint's answer. Not part of any key."""
 
     @model_validator(mode="after")
     def _check(self) -> Writer:
         if self.minimum_words > self.maximum_words:
             raise ValueError("minimum_words is above maximum_words")
-        problem = find_address_problem(self.endpoint) if self.endpoint else None
-        if problem:
-            raise ValueError(f"endpoint: {problem}")
-        if self.key_variable and not self.endpoint:
-            raise ValueError("key_variable belongs to an `endpoint`")
         try:
             self.instructions.format(**dict.fromkeys(PLACES, ""))
         except (LookupError, ValueError) as error:

@@ -186,6 +186,32 @@ def open_bundles(entry: Path) -> dict[str, list[str]]:
     return json.loads((entry / "bundles.json").read_text())
 
 
+def pick_directions(entry: Path, names: Sequence[str]) -> xr.DataArray:
+    """Unit vectors of emotions, random directions and bundles of a lock entry.
+
+    A bundle's is the direction of the sum of its members' unit vectors.
+
+    Returns
+    -------
+    xr.DataArray
+        (direction, hidden), with ``name`` and the scalar ``layer``.
+    """
+    locked, bundles = open_lock(entry)["direction"], open_bundles(entry)
+    place = {str(name): i for i, name in enumerate(locked["name"].values)}
+    picked = [
+        locked.values[[place[member] for member in bundles.get(name, [name])]].sum(0)
+        for name in names
+    ]
+    return xr.DataArray(
+        normalise(np.stack(picked)),
+        dims=("direction", "hidden"),
+        coords={
+            "name": ("direction", np.array(names, dtype=object)),
+            "layer": int(locked["layer"]),
+        },
+    )
+
+
 def choose_layer(judged: xr.Dataset) -> int:
     """Layer that tells emotions apart best on held-out stories, where steering beats chance.
 

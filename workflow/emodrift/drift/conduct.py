@@ -1,0 +1,294 @@
+"""Conduct: what generated replies do, as a judge has it, beside the log-odds of reply classes.
+
+METHODS, "Behaviour metrics", readout (b): the share of judged replies that are of the class a
+metric counts, with intervals over prompt families, and how far it agrees with readout (a).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from emodrift.drift.evocation import correlate
+from emodrift.drift.responding import compute_probabilities
+from emodrift.drift.table import label_rows, read_table, write_table
+from emodrift.measure.arrays import open_scores
+from emodrift.measure.judge_agreement import describe_agreement
+from emodrift.measure.judges import open_judge
+from emodrift.stats.bootstrap import draw_weights, summarise_draws
+
+MEANS = ("reply_tokens", "ended", "usable", "repetition", "distinct", "apologetic", "polite")
+
+
+class Replies(NamedTuple):
+    """One checkpoint's judged replies.
+
+    prompts: one row each, with id, suite, split and family; conditions: (concept, strength) of
+    each, the unsteered one first; classes: (condition, prompt) reply class or None; values: name of
+    a count -> (condition, prompt); texts: (condition, prompt).
+    """
+
+    prompts: pd.DataFrame
+    conditions: list[tuple[str | None, float]]
+    classes: np.ndarray
+    values: dict[str, np.ndarray]
+    texts: np.ndarray
+
+
+def measure_conduct(
+    checkpoints: Sequence[dict[str, Any]],
+    statistics: dict[str, Any],
+    seed: int,
+    metrics: Mapping[str, Mapping[str, Any]],
+    judge: str | Mapping[str, Any],
+    connection: Mapping[str, Any],
+    annotations: str | None,
+    replies: Sequence[Path],
+    activations: Sequence[Path],
+    cache: Path,
+    out: Path,
+) -> None:
+    """Summarise judged replies over all checkpoints.
+
+    Writes ``replies.parquet`` (checkpoint, concept, strength, metric, split: judged share with
+    interval, change from unsteered, unsteered readout), ``reply_style.parquet`` (checkpoint,
+    concept, strength, suite, measure: value with interval), ``reply_agreement.parquet``
+    (checkpoint: agreement of the log-odds readout with the judge, unsteered), ``judge.parquet``
+    (the judge's agreement with people) and ``verdicts.parquet`` (every reply).
+
+    Parameters
+    ----------
+    metrics
+        Behaviour metrics by name.
+    judge, connection, annotations, cache
+        The judge, to score it on annotated replies; see
+        :func:`emodrift.measure.judges.open_judge`.
+    replies, activations
+        Entries, one for each checkpoint.
+    checkpoints, statistics, seed, out
+        As in :func:`emodrift.drift.geometry.measure_drift`.
+    """
+    shares: list[dict[str, Any]] = []
+    styles: list[dict[str, Any]] = []
+    agreements: list[dict[str, Any]] = []
+    verdicts: list[pd.DataFrame] = []
+    pairs = zip(replies, activations, strict=True)
+    for number, (entry, activation) in enumerate(pairs):
+        table = read_table(entry, "verdicts")
+        judged = arrange_replies(table)
+        readout = compute_probabilities(open_scores(activation))
+        readout = _pick_prompts(readout, judged.prompts["id"])
+        shares += _describe_shares(number, judged, readout, metrics, statistics, seed)
+        styles += _describe_style(number, judged, statistics, seed)
+        agreements.append({"checkpoint": number} | _compare(judged, readout, statistics, seed))
+        verdicts.append(table.assign(checkpoint=number))
+    write_table(label_rows(shares, checkpoints), out, "replies")
+    write_table(label_rows(styles, checkpoints), out, "reply_style")
+    write_table(label_rows(agreements, checkpoints), out, "reply_agreement")
+    write_table(label_rows(pd.concat(verdicts), checkpoints), out, "verdicts")
+    name = judge if isinstance(judge, str) else judge["model"]
+    labelled = None
+    if annotations:
+        labelled = Path(annotations), open_judge(judge, {}, connection, cache)
+    people = describe_agreement(name, labelled, seed)
+    write_table(pd.DataFrame([people]), out, "judge")
+
+
+def arrange_replies(table: pd.DataFrame) -> Replies:
+    """Verdicts of one checkpoint by condition and prompt."""
+    table = table.assign(concept=table["concept"].fillna(""))
+    prompts = table.drop_duplicates("id")[["id", "suite", "split", "family"]]
+    keys = list(dict.fromkeys(zip(table["concept"], table["strength"], strict=True)))
+
+    def spread(column: str) -> np.ndarray:
+        wide = table.pivot(index=["concept", "strength"], columns="id", values=column)
+        return wide.loc[keys, prompts["id"]].to_numpy(dtype=object, na_value=None)
+
+    return Replies(
+        prompts.reset_index(drop=True),
+        [(concept or None, strength) for concept, strength in keys],
+        spread("reply_class"),
+        {name: spread(name).astype(np.float64) for name in MEANS},
+        spread("text"),
+    )
+
+
+def weigh_share(
+    hit: np.ndarray, counted: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of counted prompts that are hit, as it is and resampled.
+
+    Parameters
+    ----------
+    hit, counted
+        (condition, prompt); values (0 or 1 for a share), and which prompts count.
+    weights
+        (draw, prompt).
+
+    Returns
+    -------
+    share, draws : np.ndarray
+        (condition,) and (draw, condition); NaN where nothing counts.
+    """
+    weights = np.concatenate([np.ones((1, hit.shape[1]), weights.dtype), weights])
+    total = weights @ counted.T.astype(np.float64)
+    sums = weights @ np.where(counted, hit, 0.0).T
+    share = np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0)
+    return share[0], share[1:]
+
+
+def measure_entropy(classes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Entropy of the judged classes, nats, as it is and resampled; shapes as in `weigh_share`."""
+    counted = pd.notna(classes)
+    names = sorted(set(classes[counted]))
+    if not names:
+        empty = np.full(len(classes), np.nan)
+        return empty, np.full((len(weights), len(classes)), np.nan)
+    shares = [weigh_share(classes == name, counted, weights) for name in names]
+    return tuple(
+        sum(p * np.log(1 / np.where(p > 0, p, 1.0)) for p in part)
+        for part in zip(*shares, strict=True)
+    )
+
+
+def _describe_shares(
+    number: int,
+    judged: Replies,
+    readout: xr.DataArray,
+    metrics: Mapping[str, Mapping[str, Any]],
+    statistics: dict[str, Any],
+    seed: int,
+) -> list[dict[str, Any]]:
+    rows = []
+    suites, splits = judged.prompts["suite"].values, judged.prompts["split"].values
+    for metric, meaning in metrics.items():
+        for split in ("all", *sorted(set(splits[suites == meaning["suite"]]))):
+            chosen = (suites == meaning["suite"]) & ((splits == split) | (split == "all"))
+            classes = judged.classes[:, chosen]
+            counted = pd.notna(classes)
+            weights = _draw(judged.prompts[chosen], statistics, seed)
+            share, draws = weigh_share(classes == meaning["toward"], counted, weights)
+            interval = _summarise(draws, statistics["level"])
+            change = _summarise(draws - draws[:, :1], statistics["level"])
+            expected = float(readout.sel(reply_class=meaning["toward"]).values[chosen].mean())
+            for i, (concept, strength) in enumerate(judged.conditions):
+                rows.append(
+                    {
+                        "checkpoint": number,
+                        "concept": concept,
+                        "strength": strength,
+                        "metric": metric,
+                        "split": str(split),
+                        "share": share[i],
+                        "low": interval[0][i],
+                        "high": interval[1][i],
+                        "change": share[i] - share[0] if i else np.nan,
+                        "change_low": change[0][i] if i else np.nan,
+                        "change_high": change[1][i] if i else np.nan,
+                        "readout": np.nan if i else expected,
+                        "judged": counted[i].mean(),
+                        "prompts": int(chosen.sum()),
+                    }
+                )
+    return rows
+
+
+def _describe_style(
+    number: int, judged: Replies, statistics: dict[str, Any], seed: int
+) -> list[dict[str, Any]]:
+    rows = []
+    suites = judged.prompts["suite"].values
+    for suite in ("all", *sorted(set(suites))):
+        chosen = (suites == suite) | (suite == "all")
+        weights = _draw(judged.prompts[chosen], statistics, seed)
+        classes = judged.classes[:, chosen]
+        everyone = np.ones(classes.shape, bool)
+        measured = {
+            name: weigh_share(values[:, chosen], ~np.isnan(values[:, chosen]), weights)
+            for name, values in judged.values.items()
+        }
+        measured["judged"] = weigh_share(pd.notna(classes), everyone, weights)
+        measured["class_entropy"] = measure_entropy(classes, weights)
+        nowhere = np.full((len(weights), len(classes)), np.nan)
+        unlike = np.array([len(set(texts)) / len(texts) for texts in judged.texts[:, chosen]])
+        measured["different_texts"] = (unlike, nowhere)
+        for measure, (values, draws) in measured.items():
+            low, high = _summarise(draws, statistics["level"])
+            for i, (concept, strength) in enumerate(judged.conditions):
+                rows.append(
+                    {
+                        "checkpoint": number,
+                        "concept": concept,
+                        "strength": strength,
+                        "suite": str(suite),
+                        "measure": measure,
+                        "value": values[i],
+                        "low": low[i],
+                        "high": high[i],
+                    }
+                )
+    return rows
+
+
+def _compare(
+    judged: Replies, readout: xr.DataArray, statistics: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """Agreement of the likeliest reply class with the judged one, over unsteered prompts.
+
+    ``same``: share of judged prompts where they are equal, with interval; ``chance``: that share if
+    the two were independent; ``kappa``: Cohen's; ``correlation``: over prompts and classes, of the
+    class's probability with whether the reply was judged to be of it.
+    """
+    classes = judged.classes[0]
+    counted = pd.notna(classes)
+    names = readout["reply_class"].values
+    likeliest = names[readout.values.argmax(-1)]
+    weights = _draw(judged.prompts, statistics, seed)
+    (same,), draws = weigh_share((likeliest == classes)[None], counted[None], weights)
+    low, high = _summarise(draws, statistics["level"])
+    found, expected = classes[counted], likeliest[counted]
+    chance = sum((found == n).mean() * (expected == n).mean() for n in names) if len(found) else 0
+    row = {
+        "prompts": len(classes),
+        "judged": int(counted.sum()),
+        "same": same,
+        "low": low[0],
+        "high": high[0],
+        "chance": chance if len(found) else np.nan,
+        "kappa": (same - chance) / (1 - chance) if chance < 1 else np.nan,
+    }
+    values = readout.values[counted].reshape(-1, 1)
+    hits = (classes[counted][:, None] == names).reshape(-1).astype(np.float64)
+    defined = len(hits) > 0 and 0 < hits.sum() < len(hits)
+    row["correlation"] = (
+        float(correlate(values, hits, np.ones((1, len(hits))))[0, 0]) if defined else np.nan
+    )
+    return row
+
+
+def _pick_prompts(readout: xr.DataArray, names: pd.Series) -> xr.DataArray:
+    place = {name: i for i, name in enumerate(readout["id"].values)}
+    return readout[[place[name] for name in names]]
+
+
+def _draw(prompts: pd.DataFrame, statistics: dict[str, Any], seed: int) -> np.ndarray:
+    return draw_weights(
+        prompts["family"].values,
+        statistics["draws"],
+        np.random.default_rng(seed),
+        strata=(prompts["suite"] + "/" + prompts["split"]).values,
+    )
+
+
+def _summarise(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of each column of draws; NaN where hardly a draw is defined."""
+    low, high = np.full((2, draws.shape[1]), np.nan)
+    known = (~np.isnan(draws)).sum(0) > 1
+    if known.any():
+        low[known], high[known], _ = summarise_draws(draws[:, known], level)
+    return low, high
