@@ -269,7 +269,7 @@ def test_effects_are_compared_in_the_unit_of_null_directions():
         ({"effect": -3.0}, "effect", "-", True),
         ({"effect": 0.5}, "effect", "0", False),
         ({"rise": -1.0}, "evocation", "-", True),
-        ({"turned": 1.0}, "turned", "within noise", False),
+        ({"turned": 1.0}, "direction", "within noise", False),
         ({"leads": "ebci"}, "leads", "ebci", False),
         ({"leads": "none"}, "leads", "none", False),
         ({"leads": "none"}, "cvdi", "within", False),
@@ -302,7 +302,7 @@ def test_the_order_of_drift_and_the_profile_of_effects_are_correlations_with_the
 def test_the_mean_corrected_cosine_carries_the_mean_bounds():
     _, x = judge(order=np.zeros(12))
     assert x.loc["drift_order", "value"].isna().all()
-    assert x.loc[("turned", BAD), ["value", "low", "high"]].tolist() == pytest.approx(
+    assert x.loc[("direction", BAD), ["value", "low", "high"]].tolist() == pytest.approx(
         [0.9, 0.87, 0.91]
     )
 

@@ -23,7 +23,7 @@ FAR = 10
 MARGIN = 0.3
 PANELS = {
     **{name: (TITLES[name], "deviation from healthy, SD") for name in INDICATORS},
-    "turned": ("Drift of direction", "mean corrected cosine"),
+    "direction": ("Drift of direction", "mean corrected cosine"),
     "drift_order": ("Order of the emotions' drift", "Spearman with as configured"),
     "effect": ("Caution's effect on refusal", "slope over SD of null slopes"),
     "profile": ("Profile of all effects", "correlation with as configured"),
@@ -63,7 +63,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
             _widen_scale(axes)
         if conclusion in AGREEMENTS:
             axes.set_xlim(right=1.02)
-        elif conclusion != "turned":
+        elif conclusion != "direction":
             axes.axvline(0, color="0.6", lw=0.8, zorder=0)
         axes.set_title(fill(title, 32))
         axes.set_xlabel(label)

@@ -18,7 +18,6 @@ from emodrift.drift.table import label_rows, read_table, write_table
 from emodrift.study.variants import AS_CONFIGURED
 from emodrift.warning.indicators import INDICATORS
 
-CONCLUSIONS = (*INDICATORS, "leads", "turned", "drift_order", "effect", "profile", "evocation")
 SIGNS = {1: "+", 0: "0", -1: "-"}
 KEYS = ["checkpoint", "conclusion"]
 
@@ -188,7 +187,7 @@ def judge_directions(
         verdict = "turned" if mean["high"] < mean["noise_floor"] else "within noise"
         bounds = (mean["corrected_low"], mean["corrected_high"])
         rows.append(
-            _row(end, "turned", mean["corrected"], bounds, verdict if len(usable) else None)
+            _row(end, "direction", mean["corrected"], bounds, verdict if len(usable) else None)
         )
         both = pd.concat([ours["corrected"], theirs["corrected"]], axis=1, join="inner").dropna()
         ordered = len(both) > 2 and both.nunique().min() > 1
