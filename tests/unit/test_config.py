@@ -63,6 +63,27 @@ def test_a_config_without_data_of_its_own_uses_what_is_shipped():
             "there is no organism section",
         ),
         (lambda s: s["steering"].update(strengths=[0.5, 1]), "a negative and a positive value"),
+        (
+            lambda s: s.update(generation={"steered": ["caution", "random-9"]}),
+            "generation.steered names 'random-9'",
+        ),
+        (lambda s: s.update(generation={"strengths": [0, 1]}), "generation: strengths must not"),
+        (lambda s: s.update(generation={"steered": ["happy", "happy"]}), "'happy' twice; keep one"),
+        (
+            lambda s: s.update(generation={"judge": {"model": "m", "endpoint": "host:1/v1"}}),
+            "must start with http:// or https://",
+        ),
+        (
+            lambda s: s.update(generation={"judge": "replies", "annotations": "a.csv"}),
+            "annotations are labels of English replies",
+        ),
+        (
+            lambda s: (
+                s.update(generation={}),
+                s["behaviours"]["metrics"]["refusal"].update(toward="flatter"),
+            ),
+            "behaviours.metrics.refusal.toward is 'flatter'",
+        ),
         (lambda s: s["contrasts"].update(stories={"seed": 1}), "exactly one of generator and file"),
     ],
 )

@@ -30,6 +30,7 @@ from emodrift.measure.judges import (
     judge_by_strings,
     judge_reply,
     measure_repetition,
+    open_judge,
     split_sentences,
 )
 
@@ -368,6 +369,24 @@ def test_the_endpoint_is_named_by_the_environment(monkeypatch, tmp_path):
     endpoint = read_endpoint()
     assert (endpoint.server.url, endpoint.server.key) == ("http://localhost:1/v1", KEY)
     assert (endpoint.model, endpoint.cache) == ("m", tmp_path)
+
+
+def test_a_config_names_the_judging_model_and_its_key_stays_in_the_environment(
+    serve, monkeypatch, tmp_path
+):
+    server = serve((200, json.dumps(VERDICT)))
+    judge = {"model": "m", "endpoint": f"http://127.0.0.1:{server.server_port}/v1"}
+    connection = {"key_variable": "EMODRIFT_TEST_KEY", "timeout": 5}
+    monkeypatch.delenv("EMODRIFT_TEST_KEY", raising=False)
+    with pytest.raises(EmodriftError, match=r"EMODRIFT_TEST_KEY \(generation\.judge\.key_variable"):
+        open_judge(judge, {}, connection, tmp_path)
+    monkeypatch.setenv("EMODRIFT_TEST_KEY", KEY)
+    ask = open_judge(judge, {}, connection, tmp_path)
+    assert ask(PROMPT, REPLY) == ask(PROMPT, REPLY)
+    assert len(server.seen) == 1
+    assert server.seen[0]["headers"]["Authorization"] == f"Bearer {KEY}"
+    assert server.seen[0]["body"]["model"] == "m"
+    assert open_judge("rules", {}, {}, tmp_path) is judge_reply
 
 
 # agreement with people

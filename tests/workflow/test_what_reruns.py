@@ -7,14 +7,19 @@ import shutil
 import signal
 import time
 
+import pandas as pd
 import pytest
 
 from emodrift.study.plan import FIGURES
 from tests.conftest import copy_project, save_checkpoint
 
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
-SHOWN = {"figure": len(FIGURES), "report": 1, "publication": 1}
-CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
+SUMMARIES |= {"conduct": 1}
+DRAWN = [name for name, stages in FIGURES.items() if "sensitivity" not in stages]
+SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
+CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1, "replies": 1}
+REPLIES = {"replies": 2, "conduct": 1, "report": 1, "publication": 1}
+GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,7 @@ def finished(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("project"))
     for step in (0, 10):
         save_checkpoint(project.folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
+    project.edit_study(lambda s: s.update(generation=GENERATION))
     project.run()
     return project
 
@@ -44,9 +50,10 @@ def edit(path, old, new):
 def test_a_finished_study_publishes_figures_tables_audit_report_and_index(finished):
     published = finished.folder / "results" / "tiny"
     names = {str(p.relative_to(published)) for p in published.rglob("*") if p.is_file()}
-    tables = {"tables/drift.csv", "tables/quality.csv", "tables/emotion_paths.csv"}
+    tables = ("drift", "quality", "emotion_paths", "effects", "fragmentation", "replies")
+    tables = {f"tables/{name}.csv" for name in (*tables, "reply_agreement", "verdicts")}
     assert {"report.html", "audit.json", "index.csv", *tables} <= names
-    for figure in FIGURES:
+    for figure in DRAWN:
         assert {f"figures/{figure}.svg", f"figures/{figure}.csv"} <= names
     manifest = next((finished.folder / "results/store/vectors").glob("*/manifest.json"))
     record = json.loads(manifest.read_text())
@@ -125,6 +132,32 @@ def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
     jobs = study.list_jobs()
     assert "activations" not in jobs
     assert jobs["vectors"] == 3 and jobs["lock"] == 1 and jobs["responses"] == 2
+
+
+def test_another_judge_reads_the_same_texts_and_those_that_are_gone_are_written_again(study):
+    kept, lost = sorted((study.folder / "results/store/reply-texts").iterdir())
+    before = (kept / "replies.jsonl").stat().st_mtime_ns
+    said = (lost / "replies.jsonl").read_text()
+    shutil.rmtree(lost)
+    study.edit_study(lambda s: s["generation"].update(judge="rules"))
+    assert study.list_jobs() == REPLIES
+    study.run()
+    assert (kept / "replies.jsonl").stat().st_mtime_ns == before
+    assert (lost / "replies.jsonl").read_text() == said
+    published = study.folder / "results/tiny"
+    judge = pd.read_csv(published / "tables/judge.csv").iloc[0]
+    assert judge["judge"] == "rules" and judge["macro_f1"] > 0.9
+    assert "macro-F1" in (published / "report.html").read_text()
+
+
+def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
+    study.edit_study(lambda s: s["generation"].update(max_new_tokens=5))
+    assert study.list_jobs() == REPLIES
+
+
+def test_without_generation_no_reply_is_written_or_judged(study):
+    study.edit_study(lambda s: s.pop("generation"))
+    assert study.list_jobs() == {"report": 1, "publication": 1}
 
 
 def test_a_figures_colour_redraws_that_figure(study):
