@@ -21,6 +21,7 @@ from emodrift.models.devices import (
     use_deterministic_algorithms,
 )
 from emodrift.models.language_model import LanguageModel
+from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
 
 
@@ -105,6 +106,7 @@ def verify_network(
         :func:`emodrift.models.verification.verify_blocks`.
     """
     network = network.eval().requires_grad_(False)
+    speed_products(network)
     found = find_blocks(network, label, blocks)
     return verify_blocks(LanguageModel(network, tokenizer, found), label)
 
