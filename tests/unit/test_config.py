@@ -11,7 +11,9 @@ from emodrift.study.config import parse_study, read_study
 from emodrift.study.reference import README, SCHEMA, render_reference, render_schema
 from tests.conftest import ROOT, STUDY
 
-EXAMPLES = sorted((ROOT / "config").glob("**/*.yaml"))
+ADDED = {"sensitivity"}
+"""Configs that are merged into another."""
+EXAMPLES = sorted(p for p in (ROOT / "config").glob("**/*.yaml") if p.stem not in ADDED)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)

@@ -1,44 +1,9 @@
 """Planted changes of direction, use and effect are read at their true size."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from emodrift.drift.evocation import contrast_groups, correlate, project_prompts
-from emodrift.drift.geometry import bootstrap_cosine, compare_vectors, correct_attenuation
-
-STATISTICS = {"draws": 300, "level": 0.95}
-
-
-@pytest.mark.parametrize("angle", [0, 5, 15, 30, 60, 90])
-def test_a_rotation_is_recovered_inside_its_interval(angle):
-    rng = np.random.default_rng(angle)
-    basis = np.linalg.qr(rng.standard_normal((40, 2)))[0].T
-    radians = np.deg2rad(angle)
-    rotated = np.cos(radians) * basis[0] + np.sin(radians) * basis[1]
-    topics = {"topic": np.array([f"t{i}" for i in range(30)], dtype=object)}
-    noise = rng.standard_normal((2, 30, 1, 40)) * 0.05
-
-    def topic_vectors(direction, part):
-        return xr.DataArray(
-            direction + noise[part], dims=("topic", "emotion", "hidden"), coords=topics
-        )
-
-    before, after = topic_vectors(basis[0], 0), topic_vectors(rotated, 1)
-    cosine = float(compare_vectors(after.mean("topic"), before.mean("topic"))[0])
-    interval = bootstrap_cosine(after, before, "topic", STATISTICS, 0)
-    assert cosine == pytest.approx(np.cos(radians), abs=0.05)
-    assert interval.low[0] - 0.02 <= np.cos(radians) <= interval.high[0] + 0.02
-
-
-def test_attenuation_is_corrected_and_noise_is_left_undefined():
-    one = xr.DataArray([0.72, 0.72, 0.5], dims="emotion")
-    fitted = xr.DataArray([0.9, 0.8, 0.01], dims="emotion")
-    locked = xr.DataArray([0.8, 0.3, 0.9], dims="emotion")
-    corrected = correct_attenuation(one, fitted, locked)
-    assert float(corrected[0]) == pytest.approx(0.72 / np.sqrt(0.72))
-    assert float(corrected[1]) == 1
-    assert np.isnan(corrected[2])
 
 
 def test_a_planted_difference_of_two_groups_of_prompts_is_read():

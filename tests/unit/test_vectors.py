@@ -11,25 +11,27 @@ from emodrift.stats.measures import (
     compute_effective_rank,
     normalise,
 )
+from emodrift.vectors.estimators import average_cells, label_texts, subtract_emotion_mean
 from emodrift.vectors.fitting import (
-    average_topics,
+    Texts,
+    average_halves,
+    clean_texts,
+    describe_layer,
     find_confounds,
+    fit_texts,
     measure_reliability,
     project_out,
-    score_heldout,
-    score_pairs,
-    subtract_emotion_mean,
-    subtract_neutral,
 )
 from emodrift.vectors.lock import choose_layer, judge_layers
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
+from emodrift.vectors.quality import score_heldout, score_pairs
 
 EMOTIONS = ["afraid", "calm", "eager", "sad"]
 HIDDEN, TOPICS = 24, 12
 
 
 def plant(seed=0, signal=8.0, topic_strength=5.0, per_topic=3):
-    """Stories whose activation is emotion direction + topic offset + noise, at 2 layers."""
+    """Stories whose activation is emotion direction + topic offset + noise."""
     rng = np.random.default_rng(seed)
     truth = normalise(rng.standard_normal((len(EMOTIONS), HIDDEN)))
     offsets = topic_strength * rng.standard_normal((TOPICS, HIDDEN))
@@ -40,98 +42,164 @@ def plant(seed=0, signal=8.0, topic_strength=5.0, per_topic=3):
                 rows.append(signal * truth[e] + offsets[t] + rng.standard_normal(HIDDEN))
                 labels.append(name)
                 topics.append(f"topic-{t:02d}")
-    values = np.stack([rng.standard_normal((len(rows), HIDDEN)), np.array(rows)], axis=1)
     coords = {
         "label": ("prompt", np.array(labels, dtype=object)),
         "topic": ("prompt", np.array(topics, dtype=object)),
-        "layer": [0, 1],
     }
-    return xr.DataArray(values, dims=("prompt", "layer", "hidden"), coords=coords), truth
+    return xr.DataArray(np.array(rows), dims=("prompt", "hidden"), coords=coords), truth
 
 
-def test_a_planted_vector_is_recovered_although_topics_are_loud_and_unequal():
-    stories, truth = plant()
-    fitted = np.nanmean(subtract_emotion_mean(average_topics(stories), None), axis=0)[:, 1]
-    expected = truth - truth.mean(0)
-    assert compute_cosine(fitted, expected).min() > 0.95
+def fit(stories):
+    return subtract_emotion_mean(label_texts(stories))
+
+
+def drop(stories, emotion, topic):
+    return stories[~((stories["label"] == emotion) & (stories["topic"] == topic)).values]
+
+
+def test_cells_are_means_of_each_label_in_each_topic_and_empty_ones_are_undefined():
+    stories, _ = plant()
+    texts = label_texts(drop(stories, "sad", "topic-03"))
+    means = average_cells(texts)
+    for t, topic in enumerate(texts.topics):
+        for e, label in enumerate(texts.labels):
+            own = (stories["label"] == label) & (stories["topic"] == topic)
+            if (label, topic) == ("sad", "topic-03"):
+                assert np.isnan(means[t, e]).all()
+            else:
+                np.testing.assert_allclose(means[t, e], stories[own.values].values.mean(0))
 
 
 def test_a_topic_that_lacks_an_emotion_is_left_out_of_that_emotion_alone():
-    stories, _ = plant()
-    missing = (stories["label"] == "sad") & (stories["topic"] == "topic-00")
-    means = average_topics(stories[~missing.values])
-    vectors = subtract_emotion_mean(means, None)
-    sad = means.labels.index("sad")
+    vectors = fit(drop(plant()[0], "sad", "topic-00"))
+    sad = EMOTIONS.index("sad")
     assert np.isnan(vectors[0, sad]).all()
     assert np.isfinite(np.delete(vectors, sad, axis=1)).all()
-
-
-def test_neutral_difference_subtracts_the_same_topic():
-    stories, truth = plant(topic_strength=50, per_topic=20)
-    rng = np.random.default_rng(1)
-    means = average_topics(stories)
-    topic_offset = means.values.mean(1) - 8 * truth.mean(0)
-    neutral = xr.DataArray(
-        topic_offset + 0.1 * rng.standard_normal(topic_offset.shape),
-        dims=("prompt", "layer", "hidden"),
-        coords={"topic": ("prompt", np.array(means.topics, dtype=object)), "layer": [0, 1]},
-    )
-    fitted = subtract_neutral(means, neutral).mean(0)[:, 1]
-    assert compute_cosine(fitted, truth).min() > 0.95
 
 
 def test_confounds_are_the_loud_directions_of_neutral_texts_and_leave_the_rest():
     rng = np.random.default_rng(0)
     loud = normalise(rng.standard_normal(HIDDEN))
-    neutral = rng.standard_normal((200, 1, HIDDEN)) + 20 * rng.standard_normal((200, 1, 1)) * loud
-    neutral = xr.DataArray(neutral, dims=("prompt", "layer", "hidden"))
+    neutral = rng.standard_normal((200, HIDDEN)) + 20 * rng.standard_normal((200, 1)) * loud
+    neutral = xr.DataArray(neutral, dims=("prompt", "hidden"))
     confounds = find_confounds(neutral, 0.5)
-    assert confounds[0].shape == (1, HIDDEN)
-    vector = rng.standard_normal((1, HIDDEN))
-    cleaned = project_out(vector + 7 * loud, confounds)
-    assert abs(cleaned[0] @ confounds[0][0]) < 1e-9
-    kept = vector - (vector @ confounds[0].T) @ confounds[0]
-    np.testing.assert_allclose(cleaned, kept, atol=1)
+    assert confounds.shape == (1, HIDDEN)
+    texts = rng.standard_normal((5, HIDDEN))
+    cleaned = project_out(xr.DataArray(texts + 7 * loud, dims=("prompt", "hidden")), confounds)
+    assert np.abs(cleaned.values @ confounds[0]).max() < 1e-9
+    kept = texts - (texts @ confounds.T) @ confounds
+    np.testing.assert_allclose(cleaned.values, kept, atol=1)
     assert find_confounds(neutral, 0) is None
+    assert find_confounds(xr.zeros_like(neutral), 0.5) is None
 
 
 def test_reliability_is_high_for_signal_and_near_zero_for_noise():
     stories, _ = plant()
-    vectors = subtract_emotion_mean(average_topics(stories), None)
-    floor, reliability = measure_reliability(vectors, 20, np.random.default_rng(0))
-    assert reliability[:, 1].min() > 0.9
-    assert reliability[:, 0].mean() < 0.4
-    np.testing.assert_allclose(reliability[:, 1], 2 * floor[:, 1] / (1 + floor[:, 1]))
+    floor, reliability = measure_reliability(fit(stories), 20, np.random.default_rng(0))
+    assert reliability.min() > 0.9
+    np.testing.assert_allclose(reliability, 2 * floor / (1 + floor))
+    noise = fit(stories.copy(data=np.random.default_rng(1).standard_normal(stories.shape)))
+    assert measure_reliability(noise, 20, np.random.default_rng(0))[1].mean() < 0.4
 
 
-def test_heldout_auroc_tells_the_layer_with_signal_from_the_one_without():
+def test_split_half_cosines_are_those_of_the_averaged_halves():
+    vectors = fit(drop(plant(signal=1)[0], "calm", "topic-05"))
+    weights = split_halves(TOPICS, 6, np.random.default_rng(3))
+    pairs = [average_halves(vectors, pair) for pair in weights]
+    expected = np.mean([compute_cosine(a, b) for a, b in pairs], axis=0)
+    floor, _ = measure_reliability(vectors, 6, np.random.default_rng(3))
+    np.testing.assert_allclose(floor, expected, rtol=1e-5)
+
+
+def test_heldout_auroc_tells_signal_from_noise():
     stories, _ = plant(topic_strength=0.5)
-    vectors = np.nanmean(subtract_emotion_mean(average_topics(stories), None), axis=0)
-    fresh, _ = plant(topic_strength=0.5)
+    vectors = np.nanmean(fit(stories), axis=0)
     rng = np.random.default_rng(5)
-    fresh = fresh.copy(data=fresh.values + 0.1 * rng.standard_normal(fresh.shape))
-    auroc = score_heldout(fresh.isel(layer=[1, 1]), vectors[:, [1, 1]], EMOTIONS)
-    assert auroc.min() > 0.85
-    noise = score_heldout(fresh.copy(data=rng.standard_normal(fresh.shape)), vectors, EMOTIONS)
-    assert abs(noise.mean() - 0.5) < 0.06
+    fresh = stories.copy(data=stories.values + 0.1 * rng.standard_normal(stories.shape))
+    assert score_heldout(fresh, vectors, EMOTIONS).min() > 0.85
+    noise = fresh.copy(data=rng.standard_normal(fresh.shape))
+    assert abs(score_heldout(noise, vectors, EMOTIONS).mean() - 0.5) < 0.06
+
+
+def plant_pairs(effect, shared, pairs=30):
+    """Pairs that share a scenario's offset; the first member leans to a, the second to b."""
+    rng = np.random.default_rng(0)
+    vector = rng.standard_normal((2, HIDDEN))
+    base = shared * rng.standard_normal((pairs, HIDDEN))
+    values = np.concatenate([base + effect * vector[0], base + effect * vector[1]])
+    stories = xr.DataArray(
+        values,
+        dims=("prompt", "hidden"),
+        coords={
+            "label": ("prompt", np.array(["a"] * pairs + ["b"] * pairs, dtype=object)),
+            "pair": ("prompt", np.array([f"p{i}" for i in range(pairs)] * 2, dtype=object)),
+        },
+    )
+    return stories, vector
 
 
 def test_minimal_pairs_are_told_apart_when_the_emotion_is_there():
-    rng = np.random.default_rng(0)
-    vector = rng.standard_normal((2, 1, HIDDEN))
-    base = rng.standard_normal((30, 1, HIDDEN))
-    values = np.concatenate([base + vector[0], base + vector[1]])
-    stories = xr.DataArray(
-        values,
-        dims=("prompt", "layer", "hidden"),
-        coords={
-            "label": ("prompt", np.array(["a"] * 30 + ["b"] * 30, dtype=object)),
-            "pair": ("prompt", np.array([f"p{i}" for i in range(30)] * 2, dtype=object)),
-        },
+    stories, vector = plant_pairs(effect=1, shared=0.5)
+    assert score_pairs(stories, vector, ["a", "b"]) == (1, 1)
+    assert score_pairs(stories, vector[::-1], ["a", "b"]) == (0, 0)
+    assert np.isnan(score_pairs(stories.drop_vars("pair"), vector, ["a", "b"])).all()
+
+
+def test_scenarios_louder_than_the_emotion_blur_the_auroc_of_pairs_and_not_their_accuracy():
+    stories, vector = plant_pairs(effect=0.3, shared=8)
+    accuracy, auroc = score_pairs(stories, vector, ["a", "b"])
+    assert accuracy == 1 and 0.4 < auroc < 0.75
+
+
+def test_texts_of_the_same_words_are_at_chance():
+    stories, vector = plant_pairs(effect=0, shared=1)
+    assert score_pairs(stories, vector, ["a", "b"]) == (0.5, 0.5)
+
+
+def make_texts(seed=0, signal=8.0):
+    """Stories of 12 topics, 4 of them held out, with neutral texts and one control set."""
+    stories, truth = plant(seed, signal, topic_strength=0.5)
+    rng = np.random.default_rng(seed + 1)
+    held = [f"topic-{t:02d}" for t in range(2, TOPICS, 3)]
+
+    def finish(texts, name):
+        split = np.where(np.isin(texts["topic"].values, held), "heldout", "fit").astype(object)
+        sets = np.array([name] * texts.sizes["prompt"], dtype=object)
+        return texts.assign_coords(split=("prompt", split), set=("prompt", sets))
+
+    control = stories[np.isin(stories["label"].values, EMOTIONS[:2])]
+    neutral = stories.copy(data=rng.standard_normal(stories.shape))
+    return Texts(
+        finish(stories, "emotion"), finish(neutral, "neutral"), finish(control, "x")
+    ), truth
+
+
+def test_a_layer_is_described_by_vectors_of_the_fit_topics_and_scores_of_the_others():
+    texts, truth = make_texts()
+    layer = describe_layer(texts, "difference_of_means", 0.0, 20, 0)
+    assert list(layer["emotion"].values) == EMOTIONS and list(layer["control"].values) == ["x"]
+    assert compute_cosine(layer["vector"].values, truth - truth.mean(0)).min() > 0.95
+    assert layer["auroc"].values.min() > 0.9 and np.isnan(layer["pair_accuracy"])
+    fitted = texts.stories[texts.stories["split"].values == "fit"]
+    assert float(layer["residual_norm"]) == pytest.approx(
+        np.linalg.norm(fitted.values, axis=1).mean()
     )
-    assert score_pairs(stories, vector, ["a", "b"])[0] == 1
-    assert score_pairs(stories, vector[::-1], ["a", "b"])[0] == 0
-    assert np.isnan(score_pairs(stories.drop_vars("pair"), vector, ["a", "b"])[0])
+    half = layer["half_vector"].values
+    np.testing.assert_allclose(half.mean(0), layer["vector"].values, atol=1e-6)
+    expected = truth[0] - truth[1]
+    assert compute_cosine(layer["control_vector"].values[0], expected) > 0.9
+
+
+def test_heldout_texts_and_labels_do_not_enter_the_fit():
+    texts, _ = make_texts()
+    confounds = find_confounds(texts.neutral, 0.5)
+    fitted = fit_texts(clean_texts(texts, confounds), "difference_of_means").emotions
+    held = texts.stories["split"].values == "heldout"
+    assert not set(fitted.topics) & set(texts.stories["topic"].values[held])
+    louder = texts.stories.copy(data=np.where(held[:, None], 100.0, texts.stories.values))
+    louder = clean_texts(texts._replace(stories=louder), confounds)
+    again = fit_texts(louder, "difference_of_means")
+    np.testing.assert_array_equal(fitted.values, again.emotions.values)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +267,7 @@ def test_slopes_drawn_in_the_gradients_span_equal_those_of_whole_directions(metr
 
 def test_matched_directions_have_the_covariance_within_emotions():
     stories, _ = plant(topic_strength=0.0)
-    loud = stories.values[:, 1].copy()
+    loud = stories.values.copy()
     loud[:, 0] *= 10
     drawn = draw_matched(loud, stories["label"].values, 3000, np.random.default_rng(0))
     energy = (drawn**2).mean(0)
@@ -209,9 +277,9 @@ def test_matched_directions_have_the_covariance_within_emotions():
 
 def test_shuffled_directions_know_topics_but_no_emotion():
     stories, _ = plant()
-    values, labels = stories.values[:, 1], stories["label"].values
+    values, labels = stories.values, stories["label"].values
     drawn = draw_shuffled(values, labels, stories["topic"].values, 2000, np.random.default_rng(0))
-    fitted = normalise(np.nanmean(subtract_emotion_mean(average_topics(stories), None), 0)[:, 1])
+    fitted = normalise(np.nanmean(fit(stories), axis=0))
     along = np.abs(drawn @ fitted.T)
     assert along.mean() < 0.5
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
+from emodrift.study.plan import FIGURES
 from tests.conftest import copy_project, save_checkpoint
 
-SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1}
-SHOWN = {"figure": 4, "report": 1, "publication": 1}
+SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
+SHOWN = {"figure": 6, "report": 1, "publication": 1}
 CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1}
 
 
@@ -43,8 +44,9 @@ def edit(path, old, new):
 def test_a_finished_study_publishes_figures_tables_audit_report_and_index(finished):
     published = finished.folder / "results" / "tiny"
     names = {str(p.relative_to(published)) for p in published.rglob("*") if p.is_file()}
-    assert {"report.html", "audit.json", "index.csv", "tables/drift.csv"} <= names
-    for figure in ("drift_trajectories", "layer_map", "effect_matrix", "indicators"):
+    tables = {"tables/drift.csv", "tables/quality.csv", "tables/emotion_paths.csv"}
+    assert {"report.html", "audit.json", "index.csv", *tables} <= names
+    for figure in FIGURES:
         assert {f"figures/{figure}.svg", f"figures/{figure}.csv"} <= names
     manifest = next((finished.folder / "results/store/vectors").glob("*/manifest.json"))
     record = json.loads(manifest.read_text())
@@ -109,12 +111,12 @@ def test_nothing_reruns_when_a_comment_or_docstring_of_the_library_changes(study
 
 def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
     edit(
-        study.folder / "workflow/emodrift/drift/geometry.py",
+        study.folder / "workflow/emodrift/drift/direction.py",
         "RELIABILITY_FLOOR = 0.05",
         "RELIABILITY_FLOOR = 0.06",
     )
     jobs = study.list_jobs()
-    assert jobs == {"drift": 1, "indicators": 1} | SHOWN | {"figure": 3}
+    assert jobs == {"drift": 1, "indicators": 1} | SHOWN | {"figure": 5}
 
 
 def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
@@ -122,7 +124,7 @@ def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
     edit(path, "if energy.sum() < 1e-12", "if energy.sum() < 1e-11")
     jobs = study.list_jobs()
     assert "activations" not in jobs
-    assert jobs["vectors"] == 2 and jobs["lock"] == 1 and jobs["responses"] == 2
+    assert jobs["vectors"] == 3 and jobs["lock"] == 1 and jobs["responses"] == 2
 
 
 def test_a_figures_colour_redraws_that_figure(study):
@@ -141,7 +143,7 @@ def test_two_swapped_values_rerun_what_they_feed(study):
         config["contrasts"]["stories"]["seed"], config["contrasts"]["neutral"]["seed"] = 2, 1
 
     study.edit_study(swap)
-    assert study.list_jobs()["activations"] == 2
+    assert study.list_jobs()["activations"] == 3
 
 
 def test_parts_that_did_not_change_are_not_extracted_again(study):
@@ -158,6 +160,14 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     jobs = study.list_jobs()
     assert jobs["responses"] == 2
     assert not {"activations", "vectors", "lock", "drift", "evocation"} & set(jobs)
+
+
+def test_a_variant_runs_what_it_changes_and_what_follows(study):
+    variants = {"early": {"vectors": {"layer": 1}}, "own": {"vectors": {"layer": 2}}}
+    study.edit_study(lambda s: s.update(sensitivity={"variants": variants}))
+    compared = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1, "sensitivity": 1}
+    shown = {"figure": 1, "report": 1, "publication": 1}
+    assert study.list_jobs() == {"lock": 1, "responses": 2} | compared | shown
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):

@@ -1,7 +1,7 @@
 """Drift: the three changes over checkpoints.
 
 Needs: vectors, activations and responses of all checkpoints, and the locked vectors. Makes:
-tables of direction (drift), use (evocation) and causal effect (coupling).
+tables of direction (drift), use (evocation), causal effect (coupling) and fragmentation.
 """
 
 
@@ -48,3 +48,18 @@ rule coupling:
         "coupling of the locked vectors to replies"
     script:
         "../scripts/coupling.py"
+
+
+rule fragmentation:
+    input:
+        made_from("fragmentation"),
+    output:
+        "results/store/fragmentation/{key}/manifest.json",
+    params:
+        entry=described("fragmentation"),
+    log:
+        "results/logs/fragmentation/{key}.log",
+    message:
+        "sub-directions of each emotion"
+    script:
+        "../scripts/fragmentation.py"

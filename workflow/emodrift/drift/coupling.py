@@ -8,8 +8,9 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,8 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True)
+class Question:
     """What every checkpoint is asked: locked directions, metrics, and how sure to be."""
 
     locked: xr.Dataset
@@ -51,6 +53,7 @@ class Question(NamedTuple):
     metrics: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, Any]
     seed: int
+    drawn: dict[Any, np.ndarray] = field(default_factory=dict)
 
     @property
     def layer(self) -> int:
@@ -74,8 +77,11 @@ class Question(NamedTuple):
 
     def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
         """Bootstrap weights (draw, prompt); equal families give equal weights."""
-        rng = np.random.default_rng(self.seed)
-        return draw_weights(families, self.statistics["draws"], rng, strata=strata)
+        asked = tuple(families), None if strata is None else tuple(strata)
+        if asked not in self.drawn:
+            rng = np.random.default_rng(self.seed)
+            self.drawn[asked] = draw_weights(families, self.statistics["draws"], rng, strata)
+        return self.drawn[asked]
 
     def bound(self, name: str, value: np.ndarray, draws: np.ndarray) -> list[dict[str, float]]:
         """For each concept an estimate (concept,) with interval and error of its draws."""
@@ -190,8 +196,9 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
     """Rows (concept, metric) of slopes at strength 0."""
     at_layer = gradients["gradient"].sel(layer=question.layer).values
     statistics = question.statistics
+    named = name_metrics(question.concepts, question.bundles, question.metrics)
     rows: Rows = []
-    for name, metric in question.metrics.items():
+    for column, (name, metric) in enumerate(question.metrics.items()):
         slopes, families, draws = average_targets(question, exact, metric)
         value = slopes.mean(1)
         nulls = draw_null_slopes(question, at_layer[select_targets(exact, metric)].mean(0))
@@ -203,6 +210,8 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
                 {"concept": question.concepts[i], "metric": name}
                 | estimate
                 | {
+                    "bundle": question.concepts[i] in question.bundles,
+                    "named": bool(named[i, column]),
                     "stability": float(steady.value[i]),
                     "stability_low": float(steady.interval.low[i]),
                     "stability_high": float(steady.interval.high[i]),
@@ -306,7 +315,9 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
         "entanglement", measure_entanglement(value), measure_entanglement(drawn)
     )
     rows = [
-        {"concept": concept, "named": bool(named[i].any())} | modular[i] | tangled[i]
+        {"concept": concept, "bundle": concept in question.bundles, "named": bool(named[i].any())}
+        | modular[i]
+        | tangled[i]
         for i, concept in enumerate(question.concepts)
     ]
     for kind, effects in chance.items():

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 
-def label_rows(rows: list[dict[str, Any]], checkpoints: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def label_rows(
+    rows: list[dict[str, Any]] | pd.DataFrame, checkpoints: Sequence[dict[str, Any]]
+) -> pd.DataFrame:
     """Rows with a ``checkpoint`` number as a table that carries run, step, stage and tokens."""
     places = pd.DataFrame(checkpoints).rename_axis("checkpoint").reset_index()
     places["tokens"] = places["tokens"].astype("Int64")

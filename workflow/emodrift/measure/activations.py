@@ -17,6 +17,7 @@ from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import compress, label_activations, save_array
 from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.parts import Part
+from emodrift.measure.words import average_words
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
 from emodrift.models.prompts import (
@@ -29,6 +30,9 @@ from emodrift.models.prompts import (
 from emodrift.models.residual import record_residual
 from emodrift.store.entry import write_entry
 from emodrift.store.partial import KeptRows, locate_partial
+
+WORDED = ("stories", "neutral")
+"""Kinds of texts whose words are kept by themselves."""
 
 
 def pool_mean(lengths: int, from_token: int) -> np.ndarray:
@@ -96,7 +100,11 @@ def measure_parts(
                 save_array(compress(found, "gradient"), scratch / "gradients.zarr")
             else:
                 array = extract_part(model, records, reading, budget, what, partial)
-                save_array(compress(array.to_dataset(), "activation"), scratch / "activations.zarr")
+                dataset = compress(array.to_dataset(), "activation")
+                if part.kind in WORDED:
+                    words = average_words(model, encode_records(model, records, reading))
+                    dataset["words"] = ("prompt", "hidden"), words
+                save_array(dataset, scratch / "activations.zarr")
 
 
 def extract_part(

@@ -15,11 +15,18 @@ from emodrift.contrasts.dataset import Record
 PROMPT_LABELS = ("id", "suite", "split", "family")
 LABELS = ("id", "set", "label", "topic", "split", "pair", "suite", "family")
 SMALLEST_PEAK = 1e-3
+CHUNK_PROMPTS = 4096
 
 
 def save_array(dataset: xr.Dataset, path: Path) -> None:
-    """Write a dataset."""
-    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False)
+    """Write a dataset; arrays over layers in chunks of one layer, so that one is read alone."""
+    chunks = {"layer": 1, "prompt": CHUNK_PROMPTS}
+    encoding = {
+        name: {"chunks": tuple(min(chunks.get(d, n), n) for d, n in array.sizes.items())}
+        for name, array in dataset.data_vars.items()
+        if "layer" in array.dims
+    }
+    dataset.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def load_arrays(path: Path) -> xr.Dataset:
@@ -74,8 +81,27 @@ def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
     xr.DataArray or None
         (prompt, layer, hidden); None where the data set has no such part.
     """
-    arrays = [found["activation"] for found in _open_parts(entry, kind, "activations")]
-    return xr.concat(arrays, "prompt", join="exact").astype(np.float32) if arrays else None
+    return join_parts([part["activation"] for part in open_parts(entry, kind)])
+
+
+def open_parts(entry: Path, kind: str) -> list[xr.Dataset]:
+    """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of stories
+    and neutral texts ``words`` (prompt, hidden).
+
+    Parameters
+    ----------
+    entry, kind
+        As in :func:`open_activations`.
+    """
+    parts = [_open(folder / "activations.zarr") for folder in _list_folders(entry, kind)]
+    return [part.assign_coords({n: c.load() for n, c in part.coords.items()}) for part in parts]
+
+
+def join_parts(arrays: Sequence[xr.DataArray]) -> xr.DataArray | None:
+    """Arrays of several parts, read and joined over ``prompt``, float32; None without any."""
+    if not arrays:
+        return None
+    return xr.concat(arrays, "prompt", join="exact").load().astype(np.float32)
 
 
 def open_gradients(entry: Path) -> xr.Dataset:
@@ -91,7 +117,7 @@ def open_gradients(entry: Path) -> xr.Dataset:
     xr.Dataset
         See :func:`emodrift.measure.gradients.measure_gradients`.
     """
-    parts = _open_parts(entry, "gradients", "gradients")
+    parts = [load_arrays(f / "gradients.zarr") for f in _list_folders(entry, "gradients")]
     norm = average_norms(parts)
     gradients = [
         part["gradient"].astype(np.float32) * norm / part["residual_norm"] for part in parts
@@ -117,13 +143,10 @@ def average_norms(parts: Sequence[xr.Dataset]) -> xr.DataArray:
     return sum(p["residual_norm"] * n for p, n in zip(parts, sizes, strict=True)) / sum(sizes)
 
 
-def _open_parts(entry: Path, kind: str, name: str) -> list[xr.Dataset]:
+def _list_folders(entry: Path, kind: str) -> list[Path]:
+    table = json.loads((entry / "parts.json").read_text())
     store = entry.parent.parent
-    return [
-        load_arrays(store / part["place"] / f"{name}.zarr")
-        for part in json.loads((entry / "parts.json").read_text())
-        if part["kind"] == kind
-    ]
+    return [store / part["place"] for part in table if part["kind"] == kind]
 
 
 def _open(path: Path) -> xr.Dataset:

@@ -8,13 +8,15 @@ the same checkpoint, costs only what is new. Nothing here loads a model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from emodrift.contrasts.dataset import load_kinds
 from emodrift.store.digest import digest_file, make_key
 from emodrift.store.entry import entry_exists
+
+KINDS = ("stories", "neutral", "controls", "prompts")
 
 
 class Part(NamedTuple):
@@ -38,6 +40,7 @@ def list_parts(
     dtype: str,
     checkpoint: str,
     code: str,
+    kinds: Sequence[str] = KINDS,
 ) -> list[Part]:
     """Every part of a data set as it would be kept for one checkpoint.
 
@@ -58,9 +61,13 @@ def list_parts(
         The checkpoint's identity.
     code
         Digest of the activations stage's code.
+    kinds
+        Kinds of parts that are wanted.
     """
     parts = []
     for name, kind in load_kinds(contrasts).items():
+        if kind not in kinds:
+            continue
         recipe = {
             "checkpoint": checkpoint,
             "part": digest_file(contrasts / "parts" / f"{name}.jsonl"),

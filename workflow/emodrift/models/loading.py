@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from emodrift.errors import EmodriftError
@@ -23,10 +23,11 @@ from emodrift.models.devices import (
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
+from emodrift.store.downloads import fetch_snapshot
 
 
 def load_model(
-    location: dict[str, str],
+    location: dict[str, Any],
     loading: dict[str, Any],
     dtype: str,
     label: str,
@@ -37,7 +38,9 @@ def load_model(
     Parameters
     ----------
     location
-        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters ``"base"``.
+        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters the same of their
+        base model as ``"base"``. With ``"initialise"``, a seed, the weights are random and only the
+        shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle; optional: blocks, deterministic.
     dtype
@@ -51,8 +54,22 @@ def load_model(
     Raises
     ------
     EmodriftError
-        The device is not there, weights hold NaN or infinity or cannot be read, or the blocks
-        cannot be found or do not behave as a decoder's.
+        See :func:`load_network` and :func:`verify_network`.
+    """
+    network, tokenizer = load_network(location, loading, dtype, label)
+    model = verify_network(network, tokenizer, label, loading.get("blocks"))
+    return put_template(model, chat) if chat else model
+
+
+def load_network(
+    location: dict[str, str], loading: dict[str, Any], dtype: str, label: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a network that generates text, and its tokenizer; parameters as in :func:`load_model`.
+
+    Raises
+    ------
+    EmodriftError
+        The device is not there, or weights hold NaN or infinity or cannot be read.
     """
     if loading.get("deterministic"):
         use_deterministic_algorithms()
@@ -65,19 +82,26 @@ def load_model(
     spread = loading["device"] in SPREADS
     if spread:
         options["device_map"] = loading["device"]
+    folder = fetch_folder(location, loading["allow_pickle"], label)
     if "base" in location:
-        network = _load_adapter(location, options)
-        tokenizer = AutoTokenizer.from_pretrained(*_split_base(location["base"]))
+        from emodrift.models.adapters import has_tokenizer, merge_adapter
+
+        base = fetch_folder(location["base"], loading["allow_pickle"], label)
+        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer(folder) else base)
     else:
-        where, revision = _locate(location)
-        network = AutoModelForCausalLM.from_pretrained(where, **revision, **options)
-        tokenizer = AutoTokenizer.from_pretrained(where, **revision)
+        base = folder
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if "initialise" in location:
+        network = _initialise(base, location["initialise"], options)
+    else:
+        network = AutoModelForCausalLM.from_pretrained(base, **options)
+        if "base" in location:
+            network = merge_adapter(network, folder, label)
     if not spread:
         network = network.to(device)
     _refuse_broken_weights(network, label)
-    model = verify_network(network, tokenizer, label, loading.get("blocks"))
     logging.info("%s: loaded on %s as %s", label, loading["device"], network.dtype)
-    return put_template(model, chat) if chat else model
+    return network.eval().requires_grad_(False), tokenizer
 
 
 def verify_network(
@@ -122,27 +146,21 @@ def put_template(model: LanguageModel, chat: Mapping[str, Any]) -> LanguageModel
     )
 
 
-def _locate(location: dict[str, str]) -> tuple[str, dict[str, str]]:
+def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Path:
+    """Directory of a checkpoint, downloaded where it is on the hub."""
     if "path" in location:
-        return location["path"], {}
-    return location["repo"], {
-        "revision": location["commit"],
-        "subfolder": location.get("subfolder", ""),
-    }
+        return Path(location["path"])
+    return fetch_snapshot(location, allow_pickle, label)
 
 
-def _split_base(base: str) -> tuple[str]:
-    return (base.partition("@")[0] if not Path(base).exists() else base,)
-
-
-def _load_adapter(location: dict[str, str], options: dict[str, Any]) -> PreTrainedModel:
-    from peft import PeftModel
-
-    base = location["base"]
-    revision = {} if Path(base).exists() else {"revision": base.partition("@")[2]}
-    network = AutoModelForCausalLM.from_pretrained(*_split_base(base), **revision, **options)
-    where, adapter_revision = _locate(location)
-    return PeftModel.from_pretrained(network, where, **adapter_revision).merge_and_unload()
+def _initialise(folder: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = AutoModelForCausalLM.from_config(config)
+    return type(drawn).from_pretrained(
+        None, config=config, state_dict=drawn.state_dict(), **options
+    )
 
 
 def _refuse_broken_weights(network: PreTrainedModel, label: str) -> None:

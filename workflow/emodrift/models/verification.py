@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from emodrift.errors import EmodriftError
-from emodrift.models.blocks import PROBE_LENGTH, is_close, make_probe
+from emodrift.models.blocks import PROBE_LENGTH, find_tolerance, is_close, make_probe
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.masks import shape_masks
 from emodrift.models.residual import (
@@ -20,8 +20,6 @@ from emodrift.models.residual import (
     resume_residual,
     steer_residual,
 )
-
-HALF_TOLERANCE = 2e-2
 
 
 @torch.inference_mode()
@@ -46,10 +44,10 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
         The read-out or the packing is not what is expected of a decoder.
     """
     kind = type(model.network).__name__
-    tolerance = 1e-3 if model.network.dtype == torch.float32 else HALF_TOLERANCE
+    tolerance = find_tolerance(model.network)
     one, other = (make_probe(model.network, start) for start in (0.4, 0.6))
     with record_residual(model) as residual, _watch_tuples(model) as tuples:
-        model.network(**one, use_cache=False)
+        plain = model.network(**one, use_cache=False).logits
         states = {layer: state.clone() for layer, state in residual.items()}
         expected = model.network(**other, use_cache=False).logits
         last = residual[model.layers - 1].clone()
@@ -61,7 +59,7 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
         )
     layers = sorted({1, max(1, len(model.blocks) // 2), max(1, len(model.blocks) - 1)})
     for layer in layers:
-        problem = _check_resuming(model, layer, states[layer], one, tolerance)
+        problem = _check_resuming(model, layer, states[layer], one, plain, tolerance)
         if problem == "not steered":
             raise EmodriftError(
                 f"{label}: a vector added to layer {layer} of {kind} does not reach its logits; if "
@@ -84,9 +82,9 @@ def _check_resuming(
     layer: int,
     state: Tensor,
     probe: Mapping[str, Tensor],
+    plain: Tensor,
     tolerance: float,
 ) -> str | None:
-    plain = model.network(**probe, use_cache=False).logits
     generator = torch.Generator().manual_seed(layer)
     addition = torch.randn(state.shape, generator=generator).to(state)
     addition *= 0.5 * state.norm() / addition.norm()

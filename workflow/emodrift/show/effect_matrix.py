@@ -10,7 +10,7 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import hide_spare, list_runs, prettify
+from emodrift.show.panels import hide_spare, list_runs, pick_ends, prettify
 
 COLUMNS = 4
 NULL_DEVIATIONS = 1.96
@@ -24,14 +24,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     """
     table = read_table(entries["coupling"], "coupling")
     table = table[table["split"] == "all"]
-    at_reference = (table["run"] == reference["run"]) & (table["step"] == reference["step"])
-    ends = {
-        run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
-    }
-    number = int(table.loc[at_reference, "checkpoint"].iloc[0])
-    panels = {"reference": number} | {
-        f"{run}, last": int(end) for run, end in ends.items() if end != number
-    }
+    panels = pick_ends(table, reference)
     shown = table[table["checkpoint"].isin(panels.values())]
     concepts, metrics = list_runs(table["concept"]), list_runs(table["metric"])
     rows = int(np.ceil(len(panels) / COLUMNS))

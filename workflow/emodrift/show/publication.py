@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 STAMPS = ".published"
-TABLE_STAGES = ("drift", "evocation", "coupling", "indicators")
+TABLE_STAGES = ("drift", "evocation", "coupling", "fragmentation", "indicators", "sensitivity")
 
 
 def publish_study(
@@ -24,7 +24,7 @@ def publish_study(
     index
         Run, step, stage, tokens and identity of every checkpoint.
     entries
-        Name -> entry: ``report``, the table stages, and ``figure:<name>``.
+        Name -> entry: ``report``, the table stages that the study has, and ``figure:<name>``.
     target
         The study's folder, ``results/<study>``.
     key
@@ -38,7 +38,7 @@ def publish_study(
         if name.startswith("figure:"):
             for file in sorted(entry.glob("figure.*")):
                 shutil.copyfile(file, figures / f"{name.partition(':')[2]}{file.suffix}")
-    for stage in TABLE_STAGES:
+    for stage in [name for name in TABLE_STAGES if name in entries]:
         for table in sorted(entries[stage].glob("*.parquet")):
             frame = pd.read_parquet(table)
             frame.to_csv(tables / f"{table.stem}.csv", index=False, float_format="%.6g")

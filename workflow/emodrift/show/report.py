@@ -19,16 +19,40 @@ from emodrift.store.entry import read_manifest
 from emodrift.vectors.lock import open_bundles, open_lock
 from emodrift.warning.indicators import INDICATORS, TITLES
 
+SIGNIFICANT = 0.05
+QUALITIES = {
+    "auroc": "held-out AUROC",
+    "lexical_auroc": "words only",
+    "random_auroc": "random weights",
+    "pair_accuracy": "pairs told apart",
+    "lexical_pair_accuracy": "words only, pairs",
+    "random_pair_accuracy": "random weights, pairs",
+    "reliability": "reliability",
+    "valence": "valence R",
+    "arousal": "arousal R",
+}
 CAPTIONS = {
     "drift_trajectories": "Cosine of each emotion vector with its locked reference; dashed: "
     "control contrasts unrelated to emotion; band: split-half cosines inside the reference "
     "(noise floor).",
     "layer_map": "Mean cosine with the reference, corrected for attenuation, over layers and "
     "checkpoints.",
+    "emotion_map": "Cosines between emotion vectors in the order of the reference's cluster tree; "
+    "lines part its clusters; ARI: agreement of a checkpoint's clusters with them (1: the same).",
+    "emotion_paths": "Where the emotions move on the reference's leading components, in its frame "
+    "after alignment by texts without emotion. Ring: reference; dot: the run's last other "
+    "checkpoint.",
     "effect_matrix": "Effect of adding each locked direction on each behaviour metric; dots mark "
     "effects inside 1.96 standard deviations of random directions.",
+    "dose_response": "Change of a metric's probability over the strength of steering, along the "
+    "bundles that it is named for, with intervals.",
+    "effect_profile": "How narrowly the bundles act on the metrics named for them, how many "
+    "metrics they move, and how alike in all families of prompts; crosses: the mean of null "
+    "directions that have the covariance of activations.",
     "indicators": "Indicators with alarms, the healthy runs' values dashed, over the behaviour "
     "evals on out-of-distribution prompts.",
+    "sensitivity": "Conclusions at each run's end, of the study as configured and of each variant, "
+    "with intervals; hollow: the verdict is not the study's own.",
 }
 
 
@@ -41,9 +65,11 @@ def write_report(
     drift: Path,
     evocation: Path,
     coupling: Path,
+    fragmentation: Path,
     indicators: Path,
     figures: Sequence[Path],
     out: Path,
+    sensitivity: Path | None = None,
 ) -> None:
     """Render ``report.html``.
 
@@ -51,10 +77,12 @@ def write_report(
     ----------
     study, description, config, checkpoints
         Name, sentence, whole config and number of checkpoints.
-    lock, drift, evocation, coupling, indicators, figures
+    lock, drift, evocation, coupling, fragmentation, indicators, figures
         Entries.
     out
         Directory to write to.
+    sensitivity
+        Entry, where the study has variants.
     """
     locked = open_lock(lock)
     judged = read_table(indicators, "indicators")
@@ -72,8 +100,13 @@ def write_report(
         figures=[_embed_figure(entry) for entry in figures],
         indicator_table=_to_html(tabulate_ends(judged)),
         drift_table=_to_html(tabulate_drift(read_table(drift, "drift"))),
+        quality_table=_to_html(
+            tabulate_quality(read_table(drift, "quality"), int(locked["layer"]))
+        ),
         evocation_table=_to_html(tabulate_evocation(read_table(evocation, "evocation"), config)),
+        effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
         behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
+        sensitivity_table=_to_html(tabulate_sensitivity(sensitivity)) if sensitivity else None,
         packages=read_manifest(indicators)["packages"],
         config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
     )
@@ -82,41 +115,108 @@ def write_report(
 
 def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
     """Every indicator at the last checkpoint of every run, with an asterisk where alarmed."""
-    last = judged[judged["checkpoint"] == judged.groupby("run")["checkpoint"].transform("max")]
+    last = _take_last(judged)
     text = last["value"].map("{:.2f}".format) + last["alarm"].map({True: " *", False: ""})
     wide = last.assign(text=text).pivot(index="run", columns="indicator", values="text")
     return _order(wide, judged)[list(INDICATORS)].rename(columns=TITLES)
 
 
 def tabulate_drift(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean, least and control cosine at the last checkpoint of every run."""
-    last = table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
+    """Cosines at the last checkpoint of every run: means over emotions, the least, and controls."""
+    last = _take_last(table)
     emotions = last[last["kind"] == "emotion"].groupby("run")
     wide = pd.DataFrame(
         {
             "mean cosine": emotions["cosine"].mean(),
             "corrected": emotions["corrected"].mean(),
+            "aligned": emotions["aligned"].mean(),
+            "same confounds": emotions["same_confounds"].mean(),
             "least": emotions["cosine"].min(),
             "controls": last[last["kind"] == "control"].groupby("run")["cosine"].mean(),
-            "held-out AUROC": emotions["auroc"].mean(),
+            "turned": emotions["turned_max"].agg(lambda p: (p < SIGNIFICANT).sum()),
+            "beyond controls": emotions["beyond_controls_by"].agg(
+                lambda p: (p < SIGNIFICANT).sum()
+            ),
         }
     )
+    return _order(wide, table).round(3)
+
+
+def tabulate_quality(table: pd.DataFrame, layer: int) -> pd.DataFrame:
+    """Quality of the vectors at the locked layer, at the last checkpoint of every run."""
+    rows = table[(table["layer"] == layer) & (table["emotion"] == "all")]
+    wide = _take_last(rows).set_index("run")[list(QUALITIES)].rename(columns=QUALITIES)
     return _order(wide, table).round(3)
 
 
 def tabulate_evocation(table: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Caution's separation of harmful from benign prompts at the last checkpoint of every run."""
     caution = table[table["concept"] == config["indicators"]["caution"]]
-    last = caution[caution["checkpoint"] == caution.groupby("run")["checkpoint"].transform("max")]
+    last = _take_last(caution)
     wide = last.pivot(index="run", columns="split", values="auroc")
     return _order(wide, table).round(3).add_prefix("AUROC, ")
 
 
+def tabulate_effects(coupling: Path, fragmentation: Path) -> pd.DataFrame:
+    """What emotions do to replies at the last checkpoint of every run.
+
+    An effect beats null directions where its corrected p-value is at most .05.
+    """
+    effects, modularity, agreement = (
+        read_table(coupling, name) for name in ("effects", "modularity", "agreement")
+    )
+    emotions = _take_last(effects[~effects["bundle"]]).groupby("run")
+    bundles = _take_last(modularity[modularity["bundle"]]).groupby("run")
+    wide = pd.DataFrame(
+        {
+            "effects that beat isotropic": emotions["q_isotropic"].agg(
+                lambda q: (q <= 0.05).mean()
+            ),
+            "shuffled": emotions["q_shuffled"].agg(lambda q: (q <= 0.05).mean()),
+            "matched": emotions["q_matched"].agg(lambda q: (q <= 0.05).mean()),
+            "stability": emotions["stability"].mean(),
+            "modularity of bundles": bundles["modularity"].mean(),
+            "entanglement": bundles["entanglement"].mean(),
+            "exact and finite slopes correlate": _take_last(agreement)
+            .groupby("run")["correlation"]
+            .mean(),
+            "rank of topic vectors": _take_last(read_table(fragmentation, "fragmentation"))
+            .groupby("run")["rank"]
+            .mean(),
+        }
+    )
+    return _order(wide, effects).round(2)
+
+
 def tabulate_behaviour(table: pd.DataFrame) -> pd.DataFrame:
     """Behaviour metrics on unseen prompts at the last checkpoint of every run."""
-    last = table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
+    last = _take_last(table)
     wide = last.pivot_table(index="run", columns="metric", values="probability")
     return _order(wide, table).round(3).rename(columns=prettify)
+
+
+def tabulate_sensitivity(sensitivity: Path) -> pd.DataFrame:
+    """What every variant leaves as it is, and which verdicts it changes."""
+    table = read_table(sensitivity, "sensitivity")
+    changed = table[~table["stays"].fillna(True).astype(bool)]
+    names = changed["run"] + ": " + changed["conclusion"].map(prettify) + " " + changed["verdict"]
+    listed = names.groupby(changed["variant"]).agg("; ".join)
+    summary = read_table(sensitivity, "variants").set_index("variant")
+    return pd.DataFrame(
+        {
+            "verdicts that stay": summary["stay"].astype(str)
+            + " of "
+            + summary["conclusions"].astype(str),
+            "signs reversed": summary["reverse"],
+            "order of drift": summary["drift_order"].round(2),
+            "profile of effects": summary["profile"].round(2),
+            "changed": listed.reindex(summary.index),
+        }
+    )
+
+
+def _take_last(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
 
 
 def _order(wide: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

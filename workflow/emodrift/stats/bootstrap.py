@@ -66,8 +66,10 @@ def summarise_draws(draws: np.ndarray, level: float) -> Interval:
         Level of the interval.
     """
     tail = (1 - level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
-    return Interval(low, high, np.nanstd(draws, axis=0, ddof=1))
+    defined = not np.isnan(draws).any()
+    quantile, deviation = (np.quantile, np.std) if defined else (np.nanquantile, np.nanstd)
+    low, high = quantile(draws, [tail, 1 - tail], axis=0)
+    return Interval(low, high, deviation(draws, axis=0, ddof=1))
 
 
 def split_halves(n: int, halves: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ this file.
 from __future__ import annotations
 
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -16,12 +17,16 @@ from emodrift.errors import EmodriftError
 from emodrift.study.fields import list_fields
 from emodrift.study.organism import OrganismConfig
 from emodrift.study.section import Section
+from emodrift.study.variants import find_fixed, list_varied, merge_changes
 from emodrift.study.writer import Writer
 
 RESOURCES = Path(__file__).parents[3] / "resources"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 SuiteFormat = Literal["emodrift", "xstest", "or-bench", "harmbench", "strongreject", "sorry-bench"]
+Estimator = Literal[
+    "difference_of_means", "neutral_difference", "whitened_difference", "logistic_probe"
+]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -37,18 +42,22 @@ class CheckpointSource(Section):
     """Hub repository, such as `EleutherAI/pythia-70m`."""
     revision: str = "main"
     """Branch, tag or commit; `{step}` and `{tokens}` stand for each of `steps` and `token_counts`.
-    """
+    `{step:03d}` pads with zeros."""
     subfolder: str = ""
     """Folder inside the repository; may hold `{step}` too."""
     steps: tuple[int, ...] = ()
     """Steps that `{step}` runs over."""
     token_counts: tuple[int, ...] = ()
-    """One value of `{tokens}` for each of `steps`, as the revision's name spells it."""
-    adapter: bool = False
-    """The source holds PEFT adapters, merged in memory into the base model that `base` names."""
+    """One value of `{tokens}` for each of `steps`, as the revision's name spells it; a unit behind
+    it, as in `{tokens}B`, is understood."""
+    tokens_per_step: int | None = Field(default=None, ge=1)
+    """Training tokens of a step, where steps count from the start of training."""
+    adapter: bool | None = None
+    """Whether the source holds PEFT adapters, which are merged in memory into a base model. Left
+    out, a folder with adapter_config.json and an adapter's weights is taken for one."""
     base: str | None = None
     """Base model of adapters: a local directory or `repo@revision`. Left out, the adapter's own
-    `base_model_name_or_path` is used."""
+    `base_model_name_or_path` (and `revision`) is used."""
     organism: Name | None = None
     """Run of the embedded `organism` section whose checkpoints these are."""
     stage: str | None = None
@@ -63,14 +72,33 @@ class CheckpointSource(Section):
         given = [k for k in ("path", "repo", "organism") if getattr(self, k)]
         if len(given) != 1:
             raise ValueError(f"give exactly one of path, repo, organism (found {given or 'none'})")
+        self._check_pattern()
+        if len({*self.steps}) != len(self.steps):
+            raise ValueError("`steps` names a step twice")
+        if self.base and self.adapter is False:
+            raise ValueError("`base` belongs to adapters, which `adapter: false` rules out")
+        if sum(bool(x) for x in (self.token_counts, self.tokens, self.tokens_per_step)) > 1:
+            raise ValueError("give one of tokens, token_counts and tokens_per_step")
+        return self
+
+    def _check_pattern(self) -> None:
+        pattern = self.revision + self.subfolder
+        try:
+            places = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+            pattern.format(step=0, tokens=0)
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"the pattern {pattern!r} cannot be filled in ({error}); its places are {{step}} "
+                "and {tokens}"
+            ) from None
+        if "step" in places and not self.steps:
+            raise ValueError("the pattern has {step}: list the steps under `steps`")
+        if self.steps and "step" not in places:
+            raise ValueError("`steps` is given but neither revision nor subfolder has {step}")
+        if "tokens" in places and not self.token_counts:
+            raise ValueError("the pattern has {tokens}: list them under `token_counts`")
         if self.token_counts and len(self.token_counts) != len(self.steps):
             raise ValueError("token_counts must have one value for each of steps")
-        pattern = self.revision + self.subfolder
-        if "{step}" in pattern and not self.steps:
-            raise ValueError("the pattern has {step}: list the steps under `steps`")
-        if self.steps and "{step}" not in pattern:
-            raise ValueError("`steps` is given but neither revision nor subfolder has {step}")
-        return self
 
 
 def _as_source(value: Any) -> Any:
@@ -103,6 +131,8 @@ class Reference(Section):
     """Name of a run."""
     step: int
     """Step of one of its checkpoints."""
+    stage: str | None = None
+    """Its training stage, needed where several stages of the run have that step."""
 
 
 class Source(Section):
@@ -161,6 +191,15 @@ class Source(Section):
 Sources = Annotated[tuple[Source, ...], BeforeValidator(_as_list)]
 
 
+class Rating(Section):
+    """Where an emotion lies between -1 and 1."""
+
+    valence: float = Field(ge=-1, le=1)
+    """Unpleasant to pleasant."""
+    arousal: float = Field(ge=-1, le=1)
+    """Quiet to urgent."""
+
+
 class Contrasts(Section):
     """Texts that contrast emotions, and texts that must not."""
 
@@ -170,6 +209,9 @@ class Contrasts(Section):
     bundles: dict[Name, tuple[Name, ...]]
     """Named groups of emotions, such as `caution`; the `indicators` section uses them. Left out,
     those of `resources/emotions.yaml`."""
+    ratings: dict[Name, Rating]
+    """Valence and arousal of emotions, for the maps; emotions without a rating are left out of
+    correlations. Left out, those of `resources/emotions.yaml`."""
     stories: Sources = (Source(file="resources/stories/*.jsonl"),)
     """Emotion stories."""
     neutral: Sources = (Source(file="resources/neutral/*.jsonl"),)
@@ -256,9 +298,11 @@ class Activations(Section):
 class Vectors(Section):
     """From activations to one vector per emotion."""
 
-    estimator: Literal["difference_of_means", "neutral_difference"] = "difference_of_means"
+    estimator: Estimator = "difference_of_means"
     """`difference_of_means`: the emotion's mean less the mean over emotions, topics balanced;
-    `neutral_difference`: the emotion's mean less that of neutral texts."""
+    `neutral_difference`: the emotion's mean less that of neutral texts; `whitened_difference`: the
+    first times the inverse covariance within emotions, shrunk; `logistic_probe`: coefficients of a
+    multinomial logistic regression (fitted once for each topic left out: slow for wide models)."""
     confound_variance: Fraction = 0.5
     """Leading components of neutral texts that explain this share of variance are projected out;
     0 turns it off."""
@@ -344,6 +388,18 @@ class Alarms(Section):
     """Slack of the cumulative sum, in standard deviations: smaller drifts do not add up."""
 
 
+class Sensitivity(Section):
+    """How much the conclusions move when the study's choices are made otherwise."""
+
+    checkpoints: Literal["ends", "all"] = "ends"
+    """Checkpoints that variants are measured on: `ends`, the reference and the last of every run,
+    or `all`. Alarms add up along a run, so `ends` compares deviations from healthy training."""
+    variants: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Name -> sections and keys that differ from the study's own, as in
+    `{layer-3: {vectors: {layer: 3}}}`. Mappings are merged, lists replaced. May change `contrasts`,
+    `activations`, `vectors`, `steering`, `behaviours.phrasing_score` and `compute.dtype`."""
+
+
 class Figures(Section):
     """How figures look."""
 
@@ -378,6 +434,9 @@ class Compute(Section):
     docs/engine.md."""
     allow_pickle: bool = False
     """Load checkpoints that have no safetensors files. Pickled weights can run code."""
+    keep_downloads: bool = True
+    """`false`: weights that a job fetched from the hub are deleted from the hub's cache once the
+    last job that needs them is done. What was in the cache before stays."""
 
 
 class Study(Section):
@@ -402,6 +461,7 @@ class Study(Section):
     statistics: Statistics = Statistics()
     indicators: Indicators = Indicators()
     alarms: Alarms = Alarms()
+    sensitivity: Sensitivity | None = None
     figures: Figures = Figures()
     compute: Compute = Compute()
 
@@ -472,24 +532,60 @@ def parse_study(values: Any, origin: str = "config") -> Study:
     if not isinstance(values, dict):
         raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
     try:
-        return Study.model_validate(add_shipped(values))
+        study = Study.model_validate(add_shipped(values))
     except ValidationError as error:
         raise EmodriftError(f"{origin}: {_explain(error)}") from None
+    make_variants(study, f"{origin}: ")
+    return study
+
+
+def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
+    """The variants that `sensitivity` names, each a whole study of its own.
+
+    Parameters
+    ----------
+    study
+        The study.
+    origin
+        What errors begin with, such as the config file.
+
+    Raises
+    ------
+    EmodriftError
+        A variant changes what may not be changed, or is no valid study.
+    """
+    named = study.sensitivity.variants if study.sensitivity else {}
+    own = study.model_dump(exclude={"sensitivity"})
+    variants = {}
+    for name, changes in named.items():
+        key = f"{origin}sensitivity.variants.{name}"
+        fixed = find_fixed(changes)
+        if fixed or not changes:
+            found = f"{key}.{fixed}: cannot be varied" if fixed else f"{key}: changes nothing"
+            raise EmodriftError(f"{found}; a variant changes keys of {list_varied()}")
+        try:
+            variants[name] = Study.model_validate(merge_changes(own, changes))
+        except ValidationError as error:
+            raise EmodriftError(_explain(error, f"{key}.")) from None
+    return variants
 
 
 def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the shipped emotions, bundles and metrics where a config names none of its own."""
+    """Fill in the shipped emotions, bundles, ratings and metrics where a config names none."""
     contrasts = dict(values.get("contrasts") or {})
     behaviours = dict(values.get("behaviours") or {})
-    if not {"emotions", "bundles"} <= set(contrasts):
+    if not {"emotions", "bundles", "ratings"} <= set(contrasts):
         taxonomy = yaml.safe_load((RESOURCES / "emotions.yaml").read_text(encoding="utf-8"))
         core = {name: word for name, word in taxonomy["emotions"].items() if word["core"]}
-        contrasts.setdefault("emotions", list(core))
+        emotions = _list_names(contrasts.setdefault("emotions", list(core)))
+        known = {e: word for e, word in taxonomy["emotions"].items() if e in emotions}
         bundles: dict[str, list[str]] = {}
-        for name in contrasts["emotions"]:
+        for name in emotions:
             if name in core:
                 bundles.setdefault(core[name]["bundle"], []).append(name)
         contrasts.setdefault("bundles", bundles)
+        ratings = {e: {k: word[k] for k in Rating.model_fields} for e, word in known.items()}
+        contrasts.setdefault("ratings", ratings)
     if "metrics" not in behaviours:
         shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
         behaviours["metrics"] = {
@@ -499,10 +595,14 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
 
 
-def _explain(error: ValidationError) -> str:
+def _list_names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _explain(error: ValidationError, prefix: str = "") -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "study"
+        key = prefix + (".".join(str(part) for part in problem["loc"]) or "study")
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown key; remove it or see config/README.md for the keys there are"

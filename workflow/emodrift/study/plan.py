@@ -6,14 +6,16 @@ the content of its leaf inputs. The story of the data is the order of the functi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.digest import FileDigests, digest_code, digest_value, make_key
+from emodrift.store.downloads import list_places
 from emodrift.store.entry import Entry, entry_exists
 from emodrift.study.checkpoints import (
     Checkpoint,
@@ -21,7 +23,7 @@ from emodrift.study.checkpoints import (
     find_reference,
     list_checkpoints,
 )
-from emodrift.study.config import Source, Study
+from emodrift.study.config import Source, Study, make_variants
 from emodrift.study.sources import (
     describe_part,
     describe_writing,
@@ -30,15 +32,22 @@ from emodrift.study.sources import (
     name_parts,
 )
 from emodrift.study.templates import describe_chat
+from emodrift.study.variants import AS_CONFIGURED
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIGURES = {
     "drift_trajectories": ("drift",),
     "layer_map": ("drift",),
+    "emotion_map": ("drift",),
+    "emotion_paths": ("drift",),
     "effect_matrix": ("coupling",),
+    "dose_response": ("coupling",),
+    "effect_profile": ("coupling",),
     "indicators": ("indicators", "coupling"),
+    "sensitivity": ("sensitivity",),
 }
 """Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
+It is drawn in studies that have those stages.
 """
 
 
@@ -60,6 +69,8 @@ class Plan:
         All checkpoints of all runs in order; empty while organisms are still to be trained.
     publication
         The entry that a finished study publishes, once checkpoints are known.
+    variant
+        Name of the variant of the study that this plans; labels carry it.
     """
 
     study: Study
@@ -68,6 +79,11 @@ class Plan:
     after: dict[str, Entry] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     publication: Entry | None = None
+    variant: str = ""
+
+    def vary(self, name: str, study: Study) -> Plan:
+        """A plan of a variant, whose entries go into this plan."""
+        return replace(self, study=study, variant=name)
 
     def add(
         self,
@@ -103,12 +119,17 @@ class Plan:
                 for name, value in inputs.items()
             },
         )
+        if self.variant:
+            label = f"{label} ({self.variant})"
         entry = Entry(stage, key, params, inputs, context or {}, label, code)
         return self.entries.setdefault(entry.place, entry)
 
     def order_after(self, entry: Entry, earlier: Entry) -> None:
-        """Run an entry's job after another's, whose work it shares; no part of its key."""
-        self.after[entry.place] = earlier
+        """Run an entry's job after another's, whose work it shares; no part of its key.
+
+        The first order given for an entry stands.
+        """
+        self.after.setdefault(entry.place, earlier)
 
     def list_needed(self, entry: Entry) -> list[Entry]:
         """Entries whose jobs must be done before an entry's job, if that is still to run."""
@@ -116,9 +137,51 @@ class Plan:
         waits = earlier and not entry_exists(self.store / entry.place)
         return entry.list_inputs() + ([earlier] if waits else [])
 
+    def describe(self, entry: Entry) -> dict[str, Any]:
+        """An entry as plain values for its job, with the downloads that the job is to clear up."""
+        kept = self.study.compute.keep_downloads
+        return entry.describe() | {"downloads": {} if kept else self.list_needs(entry)}
+
+    def list_needs(self, entry: Entry | None = None) -> dict[str, dict[str, Any]]:
+        """Weights on the hub and the entries whose jobs load them.
+
+        Parameters
+        ----------
+        entry
+            List only what its job loads, and what shares a file with that.
+
+        Returns
+        -------
+        dict
+            Place on the hub -> ``download`` and ``entries``; see
+            :func:`emodrift.store.downloads.release_downloads`.
+        """
+        downloads = {d.place: d for c in self.checkpoints for d in c.downloads}
+        entries: dict[str, list[str]] = {place: [] for place in downloads}
+        for other in self.entries.values():
+            for place in list_places(other.context.get("model", {}).get("location", {})):
+                entries[place].append(other.place)
+        if entry is not None:
+            loaded = [d for p, d in downloads.items() if entry.place in entries[p]]
+            shared = {content for d in loaded for content in d.contents}
+            downloads = {p: d for p, d in downloads.items() if shared & d.contents}
+        return {
+            place: {"download": tuple(d), "entries": entries[place]}
+            for place, d in downloads.items()
+        }
+
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
         return [e for e in self.entries.values() if e.stage == stage]
+
+
+class Chain(NamedTuple):
+    """Entries from checkpoints to summaries; lists go by checkpoint."""
+
+    activations: list[Entry]
+    lock: Entry
+    responses: list[Entry]
+    summaries: dict[str, Entry]
 
 
 def plan_study(study: Study, results: Path) -> Plan:
@@ -140,8 +203,9 @@ def plan_study(study: Study, results: Path) -> Plan:
     digests = FileDigests(plan.store / "digests.json")
     organisms = _plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
+    variants = _plan_variants(plan, digests)
     if all(entry_exists(plan.store / e.place) for e in organisms.values()):
-        _plan_checkpoints(plan, contrasts, organisms, digests)
+        _plan_checkpoints(plan, contrasts, variants, organisms, digests)
     digests.save()
     return plan
 
@@ -218,6 +282,16 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
     )
 
 
+def _plan_variants(plan: Plan, digests: FileDigests) -> list[tuple[Plan, Entry]]:
+    """Plans of the study's variants, each with its contrast data."""
+    variants = []
+    for name, study in make_variants(plan.study).items():
+        with _naming(name):
+            variant = plan.vary(name, study)
+            variants.append((variant, plan_contrasts(variant, digests)))
+    return variants
+
+
 def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) -> Entry:
     writing = describe_writing(
         key,
@@ -237,7 +311,11 @@ def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) ->
 
 
 def _plan_checkpoints(
-    plan: Plan, contrasts: Entry, organisms: Mapping[str, Entry], digests: FileDigests
+    plan: Plan,
+    contrasts: Entry,
+    variants: list[tuple[Plan, Entry]],
+    organisms: Mapping[str, Entry],
+    digests: FileDigests,
 ) -> None:
     study = plan.study
     plan.checkpoints = [
@@ -253,9 +331,18 @@ def _plan_checkpoints(
         )
     ]
     check_shapes(plan.checkpoints)
-    reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
-    _check_layer(study, reference)
+    reference = find_reference(plan.checkpoints, study.reference)
+    chain = _plan_chain(plan, reference, contrasts)
+    summaries = chain.summaries
+    if study.sensitivity:
+        summaries["sensitivity"] = _plan_sensitivity(plan, reference, contrasts, variants)
+    figures = _plan_figures(plan, summaries, reference)
+    plan.publication = _plan_publication(plan, summaries, figures, chain.lock)
 
+
+def _plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry) -> Chain:
+    study = plan.study
+    _check_layer(study, reference)
     chat = describe_chat(study.activations, plan.store)
     activations = [_plan_activations(plan, c, contrasts, chat) for c in plan.checkpoints]
     vectors = [
@@ -263,17 +350,68 @@ def _plan_checkpoints(
     ]
     at_reference = plan.checkpoints.index(reference)
     lock = _plan_lock(plan, reference, activations[at_reference], vectors[at_reference])
+    twin = _plan_twin(plan, reference, contrasts, chat)
     responses = [
         _plan_responses(plan, c, contrasts, lock, a, chat)
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
-    summaries = _plan_summaries(plan, reference, lock, activations, vectors, responses)
-    figures = _plan_figures(plan, summaries)
-    plan.publication = _plan_publication(plan, summaries, figures, lock)
+    summaries = _plan_summaries(plan, reference, lock, activations, vectors, twin, responses)
+    return Chain(activations, lock, responses, summaries)
+
+
+def _plan_sensitivity(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, variants: list[tuple[Plan, Entry]]
+) -> Entry:
+    """The study as configured and its variants, over the same checkpoints, compared."""
+    study = plan.study
+    chosen = plan.checkpoints
+    if study.sensitivity.checkpoints == "ends":
+        last = {c.run: i for i, c in enumerate(chosen)}
+        chosen = [c for i, c in enumerate(chosen) if i == last[c.run] or c == reference]
+    own = _plan_chain(
+        replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen), reference, contrasts
+    )
+    chains = [own]
+    for variant, data in variants:
+        with _naming(variant.variant):
+            varied = _plan_chain(replace(variant, checkpoints=chosen), reference, data)
+        _order_variant(plan, varied, own)
+        chains.append(varied)
+    return plan.add(
+        "sensitivity",
+        {
+            "variants": [variant.variant for variant, _ in variants],
+            "checkpoints": _describe_checkpoints(chosen),
+            "reference": chosen.index(reference),
+            "measured": study.sensitivity.checkpoints,
+            "caution": study.indicators.caution,
+            "refusal": study.indicators.refusal,
+            "false_alarm_rate": study.alarms.false_alarm_rate,
+            "level": study.statistics.level,
+        },
+        inputs={
+            stage: tuple(chain.summaries[stage] for chain in chains)
+            for stage in ("drift", "evocation", "coupling", "indicators")
+        },
+        label="variants",
+    )
+
+
+def _order_variant(plan: Plan, varied: Chain, own: Chain) -> None:
+    """A variant's jobs of a checkpoint come after the study's own, whose parts they share."""
+    for theirs, ours in zip(
+        varied.activations + varied.responses, own.activations + own.responses, strict=True
+    ):
+        if theirs.place != ours.place:
+            plan.order_after(theirs, ours)
 
 
 def _plan_activations(
-    plan: Plan, checkpoint: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+    plan: Plan,
+    checkpoint: Checkpoint,
+    contrasts: Entry,
+    chat: Mapping[str, Any],
+    **kinds: list[str],
 ) -> Entry:
     section = plan.study.activations
     of_chat = {"chat_template", "system_prompt", "template_arguments"}
@@ -283,6 +421,7 @@ def _plan_activations(
         "asking": _describe_asking(plan.study),
         "dtype": plan.study.compute.dtype,
         "checkpoint": checkpoint.digest,
+        **kinds,
     }
     return plan.add(
         "activations",
@@ -294,18 +433,27 @@ def _plan_activations(
 
 
 def _plan_vectors(plan: Plan, checkpoint: Checkpoint, activations: Entry) -> Entry:
-    section = plan.study.vectors
     return plan.add(
         "vectors",
-        {
-            "estimator": section.estimator,
-            "confound_variance": section.confound_variance,
-            "halves": section.halves,
-            "seed": plan.study.seed,
-        },
+        _describe_fitting(plan.study),
         inputs={"activations": activations},
         label=checkpoint.label,
     )
+
+
+def _plan_twin(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, chat: Mapping[str, Any]
+) -> Entry:
+    """Vectors of a model of the reference's shape with random weights."""
+    drawn = {"initialise": plan.study.seed}
+    twin = replace(
+        reference,
+        run=f"random twin of {reference.run}",
+        location={**reference.location, **drawn},
+        digest=digest_value([reference.digest, drawn]),
+    )
+    activations = _plan_activations(plan, twin, contrasts, chat, kinds=["stories", "neutral"])
+    return _plan_vectors(plan, twin, activations)
 
 
 def _plan_lock(plan: Plan, reference: Checkpoint, activations: Entry, vectors: Entry) -> Entry:
@@ -364,16 +512,11 @@ def _plan_summaries(
     lock: Entry,
     activations: list[Entry],
     vectors: list[Entry],
+    twin: Entry,
     responses: list[Entry],
 ) -> dict[str, Entry]:
     study = plan.study
-    common = {
-        "checkpoints": [
-            {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens}
-            for c in plan.checkpoints
-        ],
-        "seed": study.seed,
-    }
+    common = {"checkpoints": _describe_checkpoints(plan.checkpoints), "seed": study.seed}
     origin = {"reference": plan.checkpoints.index(reference)}
     intervals = {"statistics": study.statistics.model_dump(mode="json")}
     section = study.indicators.model_dump(mode="json")
@@ -383,8 +526,19 @@ def _plan_summaries(
     }
     drift = plan.add(
         "drift",
-        common | origin | intervals,
-        inputs={"vectors": tuple(vectors), "lock": lock},
+        common
+        | origin
+        | intervals
+        | {
+            "fitting": _describe_fitting(study),
+            "ratings": {e: r.model_dump() for e, r in study.contrasts.ratings.items()},
+        },
+        inputs={
+            "vectors": tuple(vectors),
+            "activations": tuple(activations),
+            "twin": twin,
+            "lock": lock,
+        },
         label="all checkpoints",
     )
     evocation = plan.add(
@@ -406,6 +560,12 @@ def _plan_summaries(
         },
         label="all checkpoints",
     )
+    fragmentation = plan.add(
+        "fragmentation",
+        common | intervals | {"confound_variance": study.vectors.confound_variance},
+        inputs={"activations": tuple(activations), "lock": lock},
+        label="all checkpoints",
+    )
     indicators = plan.add(
         "indicators",
         {
@@ -419,10 +579,18 @@ def _plan_summaries(
         inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
         label="all checkpoints",
     )
-    return {"drift": drift, "evocation": evocation, "coupling": coupling, "indicators": indicators}
+    return {
+        "drift": drift,
+        "evocation": evocation,
+        "coupling": coupling,
+        "fragmentation": fragmentation,
+        "indicators": indicators,
+    }
 
 
-def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry]:
+def _plan_figures(
+    plan: Plan, summaries: Mapping[str, Entry], reference: Checkpoint
+) -> dict[str, Entry]:
     section = plan.study.figures
     unknown = sorted(set(section.palettes) - set(FIGURES))
     if unknown:
@@ -438,8 +606,9 @@ def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry
                 "width": section.width,
                 "palette": section.palettes.get(name),
                 "reference": {
-                    "run": plan.study.reference.run,
-                    "step": plan.study.reference.step,
+                    "run": reference.run,
+                    "stage": reference.stage,
+                    "step": reference.step,
                 },
             },
             inputs={stage: summaries[stage] for stage in needed},
@@ -447,6 +616,7 @@ def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry
             label=name,
         )
         for name, needed in FIGURES.items()
+        if summaries.keys() >= set(needed)
     }
 
 
@@ -487,6 +657,16 @@ def _plan_publication(
     )
 
 
+def _describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, Any]]:
+    return [
+        {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens} for c in checkpoints
+    ]
+
+
+def _describe_fitting(study: Study) -> dict[str, Any]:
+    return {**study.vectors.model_dump(mode="json", exclude={"layer"}), "seed": study.seed}
+
+
 def _describe_asking(study: Study) -> dict[str, Any]:
     toward: dict[str, list[str]] = {}
     for metric in study.behaviours.metrics.values():
@@ -511,6 +691,14 @@ def _describe_loading(
         "dtype": study.compute.dtype,
         "chat": chat,
     }
+
+
+@contextlib.contextmanager
+def _naming(variant: str) -> Iterator[None]:
+    try:
+        yield
+    except EmodriftError as error:
+        raise EmodriftError(f"sensitivity.variants.{variant}: {error}") from None
 
 
 def _list_ancestors(entry: Entry) -> list[Entry]:

@@ -1,29 +1,42 @@
 """Emotion vectors of one checkpoint, with what is needed to judge them.
 
-METHODS: v[e] = mean over stories of e − mean over emotions of those means, topics balanced; then
-the leading principal components of neutral texts are projected out (Sofroniew et al. 2026).
-Everything after the topic means is linear in them, so a bootstrap refit is a matrix product.
+At each layer: topic vectors by the estimator (METHODS, "Vectors"), the leading principal components
+of neutral texts projected out (Sofroniew et al. 2026), the mean over topics as the vector. Topic
+vectors are not kept: they are fitted again where one layer of them is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from emodrift.measure.arrays import load_arrays, open_activations, save_array
+from emodrift.measure.arrays import join_parts, load_arrays, open_parts, save_array
 from emodrift.stats.bootstrap import split_halves
-from emodrift.stats.measures import compute_auroc, compute_cosine
+from emodrift.vectors.estimators import (
+    CONTROL_ESTIMATORS,
+    ESTIMATORS,
+    average_cells,
+    label_texts,
+)
+from emodrift.vectors.quality import score_heldout, score_pairs
 
 
-class TopicMeans(NamedTuple):
-    """Mean activation of every label within every topic.
+class Texts(NamedTuple):
+    """Activations of the contrast texts at one layer, (prompt, hidden) each; None where absent."""
 
-    values: (topic, label, layer, hidden), NaN where a topic lacks a label.
+    stories: xr.DataArray
+    neutral: xr.DataArray | None
+    controls: xr.DataArray | None = None
+
+
+class TopicVectors(NamedTuple):
+    """Vectors of one contrast, topic by topic.
+
+    values: (topic, label, hidden), NaN where a topic lacks a label.
     """
 
     values: np.ndarray
@@ -31,23 +44,11 @@ class TopicMeans(NamedTuple):
     labels: list[str]
 
 
-def subtract_emotion_mean(means: TopicMeans, neutral: xr.DataArray | None) -> np.ndarray:
-    """Each emotion's topic mean less the mean over emotions in that topic."""
-    return means.values - np.nanmean(means.values, axis=1, keepdims=True)
+class Fit(NamedTuple):
+    """Topic vectors at one layer: of the emotions, and of every control set (one label each)."""
 
-
-def subtract_neutral(means: TopicMeans, neutral: xr.DataArray | None) -> np.ndarray:
-    """Each emotion's topic mean less the neutral texts' mean of that topic, or of all topics."""
-    overall = neutral.mean("prompt").values
-    of_topic = {str(t): rows.mean("prompt").values for t, rows in neutral.groupby("topic")}
-    base = np.stack([of_topic.get(topic, overall) for topic in means.topics])
-    return means.values - base[:, None]
-
-
-ESTIMATORS: dict[str, Callable[[TopicMeans, xr.DataArray | None], np.ndarray]] = {
-    "difference_of_means": subtract_emotion_mean,
-    "neutral_difference": subtract_neutral,
-}
+    emotions: TopicVectors
+    controls: dict[str, TopicVectors]
 
 
 def fit_vectors(
@@ -69,37 +70,19 @@ def fit_vectors(
     out
         Directory to write to.
     """
-    stories = open_activations(activations, "stories")
-    neutral = open_activations(activations, "neutral")
-    controls = open_activations(activations, "controls")
-    fit = stories[stories["split"].values == "fit"]
-    means = average_topics(fit)
-    confounds = find_confounds(neutral, confound_variance)
-    topic_vector = project_out(ESTIMATORS[estimator](means, neutral), confounds)
-    vector = np.nanmean(topic_vector, axis=0)
-    rng = np.random.default_rng(seed)
-    floor, reliability = measure_reliability(topic_vector, halves, rng)
-    heldout = stories[stories["split"].values == "heldout"]
-    dataset = xr.Dataset(
-        {
-            "vector": (("emotion", "layer", "hidden"), vector),
-            "topic_vector": (("topic", "emotion", "layer", "hidden"), topic_vector),
-            "center": (("layer", "hidden"), np.nanmean(means.values, axis=(0, 1))),
-            "noise_floor": (("emotion", "layer"), floor),
-            "reliability": (("emotion", "layer"), reliability),
-            "auroc": (("emotion", "layer"), score_heldout(heldout, vector, means.labels)),
-            "pair_accuracy": (("layer",), score_pairs(heldout, vector, means.labels)),
-            "residual_norm": (("layer",), np.linalg.norm(fit.values, axis=-1).mean(0)),
-        },
-        coords={
-            "emotion": np.array(means.labels, dtype=object),
-            "topic": np.array(means.topics, dtype=object),
-            "layer": stories["layer"].values,
-        },
-    )
-    if controls is not None:
-        dataset = dataset.merge(fit_controls(controls, confounds, halves, rng))
-    save_array(dataset.astype(np.float32), out / "vectors.zarr")
+    kinds = ("stories", "neutral", "controls")
+    parts = {kind: open_parts(activations, kind) for kind in kinds}
+    recipe = (estimator, confound_variance, halves, seed)
+    layers = parts["stories"][0]["layer"].values
+    described = [describe_layer(_pick_layer(parts, layer), *recipe) for layer in layers]
+    fitted = xr.concat(described, "layer").assign_coords(layer=layers)
+    words = {kind: [part["words"] for part in parts[kind]] for kind in ("stories", "neutral")}
+    lexical = describe_layer(Texts(*map(join_parts, words.values())), *recipe)
+    for name in ("auroc", "pair_accuracy", "pair_auroc"):
+        fitted[f"lexical_{name}"] = lexical[name]
+    order = ("half", "emotion", "control", "layer", "hidden")
+    fitted = fitted.transpose(*order, missing_dims="ignore").astype(np.float32)
+    save_array(fitted, out / "vectors.zarr")
 
 
 def open_vectors(entry: Path) -> xr.Dataset:
@@ -107,53 +90,131 @@ def open_vectors(entry: Path) -> xr.Dataset:
     return load_arrays(entry / "vectors.zarr")
 
 
-def average_topics(activations: xr.DataArray) -> TopicMeans:
-    """Mean activation of each label within each topic."""
-    topic, topics = pd.factorize(activations["topic"].values, sort=True)
-    label, labels = pd.factorize(activations["label"].values, sort=True)
-    shape = (len(topics), len(labels), *activations.shape[1:])
-    sums = np.zeros(shape, np.float64)
-    counts = np.zeros(shape[:2])
-    np.add.at(sums, (topic, label), activations.values)
-    np.add.at(counts, (topic, label), 1)
-    with np.errstate(invalid="ignore"):
-        values = sums / counts[:, :, None, None]
-    return TopicMeans(values, [str(t) for t in topics], [str(v) for v in labels])
+def read_texts(activations: Path, layer: int) -> Texts:
+    """Texts of an activations entry at one layer, of which alone is read."""
+    kinds = ("stories", "neutral", "controls")
+    return _pick_layer({kind: open_parts(activations, kind) for kind in kinds}, layer)
 
 
-def find_confounds(neutral: xr.DataArray | None, share: float) -> list[np.ndarray] | None:
-    """Leading principal components of neutral texts that explain a share of their variance.
+def describe_layer(
+    texts: Texts, estimator: str, confound_variance: float, halves: int, seed: int
+) -> xr.Dataset:
+    """Vectors at one layer with their quality.
 
     Returns
     -------
-    list of np.ndarray or None
-        For each layer (component, hidden), orthonormal; None where nothing is to be removed.
+    xr.Dataset
+        ``vector`` (emotion, hidden); ``half_vector`` (half, emotion, hidden) of one split of the
+        topics; ``center`` (hidden); ``residual_norm``; ``noise_floor``, ``reliability`` and
+        ``auroc`` (emotion); ``pair_accuracy``, ``pair_auroc``; and where there are controls
+        ``control_vector`` (control, hidden), ``control_noise_floor`` and ``control_reliability``.
+    """
+    clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
+    fit = fit_texts(clean, estimator)
+    rng = np.random.default_rng(seed)
+    values, topics, labels = fit.emotions
+    vector = np.nanmean(values, axis=0)
+    half = split_halves(len(topics), 1, rng)[0]
+    floor, reliability = measure_reliability(values, halves, rng)
+    fitted = pick_fit(texts.stories)
+    heldout = texts.stories[texts.stories["split"].values == "heldout"]
+    accuracy, auroc = score_pairs(heldout, vector, labels)
+    dataset = xr.Dataset(
+        {
+            "vector": (("emotion", "hidden"), vector),
+            "half_vector": (("half", "emotion", "hidden"), average_halves(values, half)),
+            "center": ("hidden", np.nanmean(average_cells(label_texts(fitted)), axis=(0, 1))),
+            "residual_norm": ((), np.linalg.norm(fitted.values, axis=-1).mean()),
+            "noise_floor": ("emotion", floor),
+            "reliability": ("emotion", reliability),
+            "auroc": ("emotion", score_heldout(heldout, vector, labels)),
+            "pair_accuracy": ((), accuracy),
+            "pair_auroc": ((), auroc),
+        },
+        coords={"emotion": np.array(labels, dtype=object)},
+    )
+    if not fit.controls:
+        return dataset
+    judged = [measure_reliability(c.values, halves, rng) for c in fit.controls.values()]
+    return dataset.merge(
+        xr.Dataset(
+            {
+                "control_vector": (
+                    ("control", "hidden"),
+                    np.stack([np.nanmean(c.values, axis=0)[0] for c in fit.controls.values()]),
+                ),
+                "control_noise_floor": ("control", np.concatenate([j[0] for j in judged])),
+                "control_reliability": ("control", np.concatenate([j[1] for j in judged])),
+            },
+            coords={"control": np.array(list(fit.controls), dtype=object)},
+        )
+    )
+
+
+def clean_texts(texts: Texts, confounds: np.ndarray | None) -> Texts:
+    """Texts that are fitted on, confounds projected out; of neutral texts all are kept."""
+    kept = {"stories": pick_fit(texts.stories), "neutral": texts.neutral}
+    kept["controls"] = None if texts.controls is None else pick_fit(texts.controls)
+    return Texts(**{k: None if t is None else project_out(t, confounds) for k, t in kept.items()})
+
+
+def pick_fit(texts: xr.DataArray) -> xr.DataArray:
+    """Texts of the topics that are fitted on."""
+    return texts[texts["split"].values == "fit"]
+
+
+def fit_texts(clean: Texts, estimator: str) -> Fit:
+    """Topic vectors of the emotions and of every control set.
+
+    A control's vector is of its first pole, less the mean of its poles.
+
+    Parameters
+    ----------
+    clean
+        From :func:`clean_texts`.
+    """
+    emotions = label_texts(clean.stories, clean.neutral)
+    values = ESTIMATORS[estimator](emotions)
+    controls = {}
+    if clean.controls is not None:
+        for name, of_set in clean.controls.groupby("set"):
+            poles = label_texts(of_set)
+            vectors = CONTROL_ESTIMATORS[estimator](poles)[:, :1]
+            controls[str(name)] = TopicVectors(vectors, poles.topics, poles.labels[:1])
+    return Fit(TopicVectors(values, emotions.topics, emotions.labels), controls)
+
+
+def find_confounds(neutral: xr.DataArray | None, share: float) -> np.ndarray | None:
+    """Leading principal components of neutral texts that explain a share of their variance.
+
+    Parameters
+    ----------
+    neutral
+        (prompt, hidden).
+
+    Returns
+    -------
+    np.ndarray or None
+        (component, hidden), orthonormal; None where nothing is to be removed.
     """
     if neutral is None or share == 0:
         return None
-    components = []
-    for layer in range(neutral.sizes["layer"]):
-        centred = neutral.values[:, layer].astype(np.float64)
-        centred = centred - centred.mean(0)
-        _, singular, right = np.linalg.svd(centred, full_matrices=False)
-        energy = singular**2
-        if energy.sum() < 1e-12:
-            components.append(right[:0])
-            continue
-        explained = np.cumsum(energy) / energy.sum()
-        components.append(right[: int(np.searchsorted(explained, share)) + 1])
-    return components
+    centred = neutral.values.astype(np.float64)
+    centred = centred - centred.mean(0)
+    _, singular, right = np.linalg.svd(centred, full_matrices=False)
+    energy = singular**2
+    if energy.sum() < 1e-12:
+        return None
+    explained = np.cumsum(energy) / energy.sum()
+    return right[: int(np.searchsorted(explained, share)) + 1]
 
 
-def project_out(vectors: np.ndarray, confounds: list[np.ndarray] | None) -> np.ndarray:
-    """Remove confound components from vectors (..., layer, hidden)."""
+def project_out(texts: xr.DataArray, confounds: np.ndarray | None) -> xr.DataArray:
+    """Texts (prompt, hidden) without their part along the confounds (component, hidden)."""
     if confounds is None:
-        return vectors
-    cleaned = vectors.copy()
-    for layer, basis in enumerate(confounds):
-        part = vectors[..., layer, :]
-        cleaned[..., layer, :] = part - (part @ basis.T) @ basis
-    return cleaned
+        return texts
+    basis = confounds.astype(texts.dtype)
+    return texts.copy(data=texts.values - (texts.values @ basis.T) @ basis)
 
 
 def measure_reliability(
@@ -161,90 +222,40 @@ def measure_reliability(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split-half cosine over topics, and the reliability of the whole by Spearman–Brown.
 
+    Parameters
+    ----------
+    topic_vector
+        (topic, label, hidden).
+
     Returns
     -------
     floor, reliability : np.ndarray
-        (label, layer) each.
+        (label,) each.
     """
     weights = split_halves(len(topic_vector), halves, rng)
-    filled = np.nan_to_num(topic_vector)
-    half = np.einsum("hkt,telx->hkelx", weights, filled, optimize=True)
-    floor = np.nanmean(compute_cosine(half[:, 0], half[:, 1]), axis=0)
+    filled = np.nan_to_num(topic_vector).transpose(1, 0, 2).astype(np.float64)
+    gram = filled @ filled.transpose(0, 2, 1)
+    products = np.einsum("hkt,ltu,hmu->hlkm", weights, gram, weights, optimize=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = products[..., 0, 1] / np.sqrt(products[..., 0, 0] * products[..., 1, 1])
+    floor = np.full(len(gram), np.nan)
+    known = ~np.isnan(cosine).all(0)
+    floor[known] = np.nanmean(cosine[:, known], axis=0)
     return floor, np.clip(2 * floor / (1 + floor), 0, 1)
 
 
-def score_heldout(stories: xr.DataArray, vector: np.ndarray, labels: list[str]) -> np.ndarray:
-    """AUROC of each emotion's projection, its held-out stories against those of the others.
-
-    Returns
-    -------
-    np.ndarray
-        (emotion, layer).
-    """
-    centred = stories.values - stories.values.mean(0)
-    scores = np.einsum("plx,elx->pel", centred, _unit(vector), optimize=True)
-    own = stories["label"].values[:, None] == np.array(labels)
-    return compute_auroc(scores, np.broadcast_to(own[..., None], scores.shape))
+def average_halves(topic_vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean over each half of the topics, (half, label, hidden), by weights (half, topic)."""
+    present = ~np.isnan(topic_vector[..., 0])
+    total = np.einsum("kt,tlx->klx", weights, np.nan_to_num(topic_vector))
+    with np.errstate(invalid="ignore"):
+        return total / (weights @ present)[..., None]
 
 
-def score_pairs(stories: xr.DataArray, vector: np.ndarray, labels: list[str]) -> np.ndarray:
-    """Share of held-out minimal pairs that the vectors tell apart, (layer,); NaN without pairs.
-
-    The members of a pair hold (nearly) the same words in other roles; the pair is told apart when
-    the member of emotion a lies further along v[a] − v[b] than the member of emotion b.
-    """
-    nothing = np.full(stories.sizes["layer"], np.nan)
-    if "pair" not in stories.coords:
-        return nothing
-    place = {label: i for i, label in enumerate(labels)}
-    unit = _unit(vector)
-    frame = pd.DataFrame({"pair": stories["pair"].values, "label": stories["label"].values})
-    right = []
-    for pair, members in frame.groupby("pair"):
-        if not pair or len(members) != 2 or members["label"].nunique() != 2:
-            continue
-        first, second = members.index
-        a, b = (place[name] for name in members["label"])
-        difference = stories.values[first] - stories.values[second]
-        along = (difference * (unit[a] - unit[b])).sum(-1)
-        right.append((along > 0) + 0.5 * (along == 0))
-    return np.mean(right, axis=0) if right else nothing
-
-
-def fit_controls(
-    controls: xr.DataArray,
-    confounds: list[np.ndarray] | None,
-    halves: int,
-    rng: np.random.Generator,
-) -> xr.Dataset:
-    """Vectors of unrelated contrasts, fitted the same way: first pole less the mean of poles."""
-    fitted: dict[str, xr.Dataset] = {}
-    for name in sorted(set(controls["set"].values)):
-        of_set = controls[(controls["set"].values == name) & (controls["split"].values == "fit")]
-        means = average_topics(of_set)
-        topic_vector = project_out(subtract_emotion_mean(means, None), confounds)[:, :1]
-        floor, reliability = measure_reliability(topic_vector, halves, rng)
-        fitted[str(name)] = xr.Dataset(
-            {
-                "control_vector": (
-                    ("control", "layer", "hidden"),
-                    np.nanmean(topic_vector, axis=0),
-                ),
-                "control_topic_vector": (
-                    ("control_topic", "control", "layer", "hidden"),
-                    topic_vector,
-                ),
-                "control_noise_floor": (("control", "layer"), floor),
-                "control_reliability": (("control", "layer"), reliability),
-            },
-            coords={
-                "control": np.array([str(name)], dtype=object),
-                "control_topic": np.array(means.topics, dtype=object),
-            },
-        )
-    return xr.concat(fitted.values(), "control", join="outer")
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.divide(vector, norm, out=np.zeros_like(vector), where=norm > 0)
+def _pick_layer(parts: Mapping[str, list[xr.Dataset]], layer: int) -> Texts:
+    return Texts(
+        **{
+            kind: join_parts([part["activation"].sel(layer=layer, drop=True) for part in of_kind])
+            for kind, of_kind in parts.items()
+        }
+    )

@@ -13,13 +13,12 @@ import xarray as xr
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import (
     load_arrays,
-    open_activations,
     open_gradients,
     save_array,
 )
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import find_confounds, open_vectors, project_out
+from emodrift.vectors.fitting import clean_texts, find_confounds, open_vectors, read_texts
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
 
 TYPICAL_DEPTH = 2 / 3
@@ -111,16 +110,13 @@ def draw_nulls(
     activations: Path, layer: int, confound_variance: float, number: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Null directions (null, hidden) of each kind at a layer, fitted like the emotions'."""
-    stories = open_activations(activations, "stories")
-    fit = stories[stories["split"].values == "fit"].sel(layer=[layer])
-    neutral = open_activations(activations, "neutral")
-    at_layer = None if neutral is None else neutral.sel(layer=[layer])
-    clean = project_out(fit.values, find_confounds(at_layer, confound_variance))[:, 0]
-    labels, topics = fit["label"].values, fit["topic"].values
+    texts = read_texts(activations, layer)
+    stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
+    labels, topics = stories["label"].values, stories["topic"].values
     return {
-        "isotropic": draw_isotropic(clean.shape[1], number, rng),
-        "matched": draw_matched(clean, labels, number, rng),
-        "shuffled": draw_shuffled(clean, labels, topics, number, rng),
+        "isotropic": draw_isotropic(stories.sizes["hidden"], number, rng),
+        "matched": draw_matched(stories.values, labels, number, rng),
+        "shuffled": draw_shuffled(stories.values, labels, topics, number, rng),
     }
 
 

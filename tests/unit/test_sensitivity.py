@@ -1,0 +1,385 @@
+"""Variants of a study share what they leave as it is, and their conclusions are held against its
+own."""
+
+import copy
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from emodrift.drift.table import read_table, write_table
+from emodrift.errors import EmodriftError
+from emodrift.show.figure import draw_figure
+from emodrift.show.report import tabulate_sensitivity
+from emodrift.study.config import Sensitivity, make_variants, parse_study
+from emodrift.study.plan import plan_study
+from emodrift.study.variants import AS_CONFIGURED, VARIED, merge_changes
+from emodrift.warning.indicators import INDICATORS
+from emodrift.warning.sensitivity import (
+    Findings,
+    Question,
+    compare_studies,
+    measure_sensitivity,
+    summarise_variants,
+)
+from tests.conftest import ROOT, STUDY, save_checkpoint
+
+CHECKPOINTS = [
+    {"run": run, "step": step, "stage": "", "tokens": None}
+    for run, step in (("base", 0), ("good", 10), ("good", 20), ("bad", 20))
+]
+REFERENCE, GOOD, BAD = 0, 2, 3
+QUESTION = Question(REFERENCE, [GOOD, BAD], "caution", "refusal", False, 1.28, 1.96)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for step in (0, 10, 20):
+        save_checkpoint(folder / f"sft/checkpoint-{step}", seed=step, step=step)
+    save_checkpoint(folder / "dpo/checkpoint-30", seed=30, step=30)
+    return folder
+
+
+def with_variants(variants, **section):
+    return copy.deepcopy(STUDY) | {"sensitivity": {"variants": variants, **section}}
+
+
+def plan(runs, results, variants, **section):
+    values = with_variants(variants, **section)
+    values["runs"] = {n: {"checkpoints": f"{runs}/{n}/checkpoint-*"} for n in ("sft", "dpo")}
+    return plan_study(parse_study(values), results)
+
+
+def list_places(planned, stage, variant=None):
+    ours = (e for e in planned.of_stage(stage) if variant is None or f"({variant})" in e.label)
+    return {e.place for e in ours}
+
+
+def test_changes_are_merged_key_by_key_and_lists_replaced():
+    values = {"a": {"b": 1, "c": [1, 2]}, "d": 4}
+    merged = merge_changes(values, {"a": {"c": [3]}})
+    assert merged == {"a": {"b": 1, "c": [3]}, "d": 4}
+    assert values == {"a": {"b": 1, "c": [1, 2]}, "d": 4}
+
+
+def test_a_variant_is_the_study_with_a_few_keys_changed():
+    stories = {"generator": "grammar", "seed": 9, "amount": 5}
+    study = parse_study(
+        with_variants({"other": {"contrasts": {"stories": stories}, "vectors": {"layer": 1}}})
+    )
+    variant = make_variants(study)["other"]
+    assert [(s.seed, s.amount) for s in variant.contrasts.stories] == [(9, 5)]
+    assert variant.vectors.layer == 1
+    assert variant.contrasts.emotions == study.contrasts.emotions
+    assert variant.model_dump(exclude={"contrasts", "vectors", "sensitivity"}) == study.model_dump(
+        exclude={"contrasts", "vectors", "sensitivity"}
+    )
+    assert make_variants(parse_study(STUDY)) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vectors": {"lair": 3}}, "x.vectors.lair: unknown key"),
+        ({"steering": {"strengths": [0.5]}}, "x.steering: strengths needs a negative"),
+        ({"vectors": 3}, "x.vectors: "),
+        ({"runs": {}}, "x.runs: cannot be varied; a variant changes keys of contrasts.*, "),
+        ({"compute": {"device": "cpu"}}, "x.compute.device: cannot be varied"),
+        ({"behaviours": {"metrics": {}}}, "x.behaviours.metrics: cannot be varied"),
+        ({}, "x: changes nothing"),
+        ({"contrasts": {"emotions": ["happy", "calm"]}}, "x.contrasts: bundle 'caution' names"),
+    ],
+)
+def test_a_bad_variant_fails_with_one_line_that_names_its_key(changes, message):
+    with pytest.raises(EmodriftError, match=re.escape(f"sensitivity.variants.{message}")) as error:
+        parse_study(with_variants({"x": changes}), "config/study.yaml")
+    assert str(error.value).startswith("config/study.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_the_reference_of_keys_names_all_that_may_be_varied():
+    described = Sensitivity.model_fields["variants"].description
+    for section, keys in VARIED.items():
+        assert all(
+            f"`{name}`" in described for name in [f"{section}.{k}" for k in keys] or [section]
+        )
+
+
+def test_the_shipped_variants_fit_the_default_study():
+    default, variants = (
+        yaml.safe_load((ROOT / "config" / name).read_text())
+        for name in ("config.yaml", "examples/sensitivity.yaml")
+    )
+    study = parse_study(merge_changes(default, variants))
+    assert len(make_variants(study)) == len(variants["sensitivity"]["variants"])
+
+
+def test_what_planning_finds_wrong_names_the_variant(runs, tmp_path):
+    with pytest.raises(EmodriftError, match=r"^sensitivity\.variants\.deep: vectors\.layer 9 is"):
+        plan(runs, tmp_path, {"deep": {"vectors": {"layer": 9}}})
+    none = {"contrasts": {"stories": {"file": "none.jsonl"}}}
+    with pytest.raises(EmodriftError, match=r"^sensitivity\.variants\.other: contrasts\.stories"):
+        plan(runs, tmp_path, {"other": none})
+
+
+def test_a_variant_plans_only_what_it_changes(runs, tmp_path):
+    planned = plan(
+        runs,
+        tmp_path,
+        {
+            "layer": {"vectors": {"layer": 1}},
+            "neutral": {"vectors": {"estimator": "neutral_difference"}},
+            "pooled": {"activations": {"pooling": "last"}},
+        },
+        checkpoints="all",
+    )
+    new = {
+        variant: {
+            stage: len(found)
+            for stage in ("contrasts", "activations", "vectors", "lock", "responses", "coupling")
+            if (found := list_places(planned, stage, variant))
+        }
+        for variant in ("layer", "neutral", "pooled", AS_CONFIGURED)
+    }
+    asked = {"lock": 1, "responses": 4, "coupling": 1}
+    assert new == {
+        "layer": asked,
+        "neutral": {"vectors": 4 + 1} | asked,  # the last: of the reference's random twin
+        "pooled": {"activations": 4 + 1, "vectors": 4 + 1} | asked,
+        AS_CONFIGURED: {},
+    }
+
+
+def test_variants_that_change_the_same_share_everything(runs, tmp_path):
+    change = {"vectors": {"layer": 1}}
+    once = plan(runs, tmp_path, {"one": change})
+    twice = plan(runs, tmp_path, {"one": change, "two": change})
+    differ = {"sensitivity", "figure", "report", "publication"}
+    assert {p for p in set(once.entries) ^ set(twice.entries) if p.split("/")[0] not in differ} == (
+        set()
+    )
+    (compared,) = twice.of_stage("sensitivity")
+    assert compared.inputs["drift"][1] == compared.inputs["drift"][2]
+    assert compared.inputs["drift"][0] != compared.inputs["drift"][1]
+
+
+def test_variants_are_measured_at_the_reference_and_the_runs_ends(runs, tmp_path):
+    planned = plan(runs, tmp_path, {"pooled": {"activations": {"pooling": "last"}}})
+    labels = [e.label for e in planned.of_stage("responses")]
+    assert labels == [
+        *("sft step 0", "sft step 10", "sft step 20", "dpo step 30"),
+        *("sft step 0 (pooled)", "sft step 20 (pooled)", "dpo step 30 (pooled)"),
+    ]
+    (compared,) = planned.of_stage("sensitivity")
+    places = [(c["run"], c["step"]) for c in compared.params["checkpoints"]]
+    assert places == [("sft", 0), ("sft", 20), ("dpo", 30)]
+
+
+def test_a_variants_jobs_come_after_the_studys_own_of_the_same_checkpoint(runs, tmp_path):
+    planned = plan(runs, tmp_path, {"pooled": {"activations": {"pooling": "last"}}})
+    by_label = {(e.stage, e.label): e for e in planned.entries.values()}
+    own, varied = (by_label["responses", f"dpo step 30{end}"] for end in ("", " (pooled)"))
+    assert own in planned.list_needed(varied)
+    assert varied in planned.list_needed(by_label["activations", "dpo step 30 (pooled)"])
+    at_reference = (by_label["activations", f"sft step 0{end}"] for end in ("", " (pooled)"))
+    own, varied = at_reference
+    assert own in planned.list_needed(varied)
+
+
+def test_a_study_without_variants_has_no_stage_figure_or_table_of_them(runs, tmp_path):
+    values = copy.deepcopy(STUDY) | {"runs": {"sft": {"checkpoints": f"{runs}/sft/checkpoint-*"}}}
+    planned = plan_study(parse_study(values), tmp_path)
+    assert not planned.of_stage("sensitivity")
+    assert "sensitivity" not in [e.label for e in planned.of_stage("figure")]
+    assert "sensitivity" not in planned.publication.inputs
+
+
+def make_findings(seed=0, scale=1.0, turned=0.9, effect=3.0, rise=2.0, leads="cvdi", order=None):
+    """Tables of one study; seed: of the profile of effects; order: of the emotions' drift."""
+    rng = np.random.default_rng(seed)
+    emotions = [f"e{i}" for i in range(12)]
+    order = np.arange(12) if order is None else order
+    drift, evocation, effects, indicators = [], [], [], []
+    for number, place in enumerate(CHECKPOINTS):
+        for rank, emotion in zip(order, emotions, strict=True):
+            cosine = turned if number == BAD else 0.98
+            cosine = 1.0 if number == REFERENCE else cosine - 0.001 * rank
+            drift.append(
+                dict(checkpoint=number, kind="emotion", concept=emotion, cosine=0.9 * cosine)
+                | dict(low=0.9 * cosine - 0.02, high=0.9 * cosine + 0.02, corrected=cosine)
+                | dict(corrected_low=cosine - 0.03, corrected_high=cosine + 0.01, noise_floor=0.9)
+            )
+            for metric in ("refusal", "hedging"):
+                effects.append(dict(checkpoint=number, concept=emotion, metric=metric))
+                slope = rng.normal()
+                effects[-1] |= dict(slope=scale * slope, slope_low=0, slope_high=0, bundle=False)
+        size = effect if number == BAD else 2.0
+        effects.append(dict(checkpoint=number, concept="caution", metric="refusal", bundle=True))
+        effects[-1] |= {
+            name: scale * (size + shift)
+            for name, shift in (("slope", 0), ("slope_low", -1), ("slope_high", 1))
+        }
+        for split in ("all", "ood"):
+            value = rise if number == BAD and split == "all" else 2.0
+            evocation.append(dict(checkpoint=number, concept="caution", split=split))
+            evocation[-1] |= dict(difference=value)
+            evocation[-1] |= dict(difference_low=value - 0.5, difference_high=value + 0.5)
+        for name in INDICATORS:
+            deviation = 5.0 if number == BAD and name == leads else 0.1
+            indicators.append(
+                dict(checkpoint=number, run=place["run"], indicator=name, deviation=deviation)
+                | dict(alarm=deviation > 1 and leads == "cvdi")
+            )
+    effects = pd.DataFrame(effects).assign(null_sd_isotropic=scale)
+    return Findings(*map(pd.DataFrame, (drift, evocation, effects, indicators)))
+
+
+def judge(question=QUESTION, **changes):
+    table = compare_studies(
+        {AS_CONFIGURED: make_findings(), "x": make_findings(**changes)}, question
+    )
+    return table, table[table["variant"] == "x"].set_index(["conclusion", "checkpoint"])
+
+
+def test_a_variant_that_changes_nothing_keeps_every_conclusion():
+    table, x = judge()
+    stays = x["stays"].dropna()
+    assert len(stays) == 2 * (len(INDICATORS) + 2) + 2 * 3
+    assert stays.all() and not x["reverses"].any()
+    np.testing.assert_allclose(x.loc["drift_order", "value"], 1)
+    np.testing.assert_allclose(x.loc["profile", "value"], 1)
+    assert table.loc[table["variant"] == AS_CONFIGURED, "stays"].isna().all()
+    (summary,) = summarise_variants(table).to_dict("records")
+    assert (summary["share"], summary["reverse"], summary["stay"]) == (1, 0, len(stays))
+
+
+def test_effects_are_compared_in_the_unit_of_null_directions():
+    _, x = judge(scale=7.0)
+    assert x["stays"].dropna().all()
+    assert x.loc[("effect", BAD), ["value", "low", "high"]].tolist() == pytest.approx([3, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "conclusion", "verdict", "reverses"),
+    [
+        ({"effect": -3.0}, "effect", "-", True),
+        ({"effect": 0.5}, "effect", "0", False),
+        ({"rise": -1.0}, "evocation", "-", True),
+        ({"turned": 1.0}, "turned", "within noise", False),
+        ({"leads": "ebci"}, "leads", "ebci", False),
+        ({"leads": "none"}, "leads", "none", False),
+        ({"leads": "none"}, "cvdi", "within", False),
+    ],
+)
+def test_a_conclusion_that_a_variant_turns_round_does_not_stay(
+    changes, conclusion, verdict, reverses
+):
+    table, x = judge(**changes)
+    row = x.loc[(conclusion, BAD)]
+    assert (row["verdict"], row["stays"], row["reverses"]) == (verdict, False, reverses)
+    assert x.loc[(conclusion, GOOD), "stays"]
+    (summary,) = summarise_variants(table).to_dict("records")
+    assert summary["stay"] == summary["conclusions"] - (~x["stays"].dropna()).sum()
+    assert summary["reverse"] == int(reverses)
+
+
+def test_the_order_of_drift_and_the_profile_of_effects_are_correlations_with_the_study():
+    _, x = judge(seed=5, order=np.arange(12)[::-1])
+    np.testing.assert_allclose(x.loc["drift_order", "value"], -1)
+    ours, theirs = (
+        t[(t["checkpoint"] == BAD) & ~t["bundle"]]["slope"]
+        for t in (make_findings(seed=5).effects, make_findings().effects)
+    )
+    expected = np.corrcoef(ours, theirs)[0, 1]
+    assert x.loc[("profile", BAD), "value"] == pytest.approx(expected)
+    assert abs(expected) < 0.6
+
+
+def test_the_mean_corrected_cosine_carries_the_mean_bounds():
+    _, x = judge(order=np.zeros(12))
+    assert x.loc["drift_order", "value"].isna().all()
+    assert x.loc[("turned", BAD), ["value", "low", "high"]].tolist() == pytest.approx(
+        [0.9, 0.87, 0.91]
+    )
+
+
+def test_alarms_decide_only_where_whole_runs_are_measured():
+    table, x = judge(QUESTION._replace(by_alarm=True), leads="ebci")
+    own = table[table["variant"] == AS_CONFIGURED].set_index(["conclusion", "checkpoint"])
+    assert (own.loc[("cvdi", BAD), "verdict"], x.loc[("cvdi", BAD), "verdict"]) == ("alarm", "none")
+    assert own.loc[("cvdi", GOOD), "verdict"] == "none"
+
+
+def test_an_undefined_indicator_has_no_verdict():
+    holed = make_findings()
+    holed.indicators.loc[holed.indicators["indicator"] == "lock_in", "deviation"] = np.nan
+    table = compare_studies({AS_CONFIGURED: make_findings(), "x": holed}, QUESTION)
+    rows = table[(table["variant"] == "x") & (table["conclusion"] == "lock_in")]
+    assert rows["verdict"].isna().all() and rows["stays"].isna().all()
+    assert summarise_variants(table)["conclusions"].tolist() == [16]
+
+
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory):
+    """An entry of the stage over a study and three variants."""
+    folder = tmp_path_factory.mktemp("entry")
+    studies = [{}, {"rise": -1.0}, {"effect": 0.5, "seed": 3}, {"leads": "ebci", "turned": 0.5}]
+    inputs = {"drift": [], "evocation": [], "coupling": [], "indicators": []}
+    for i, changes in enumerate(studies):
+        findings = make_findings(**changes)
+        for stage, name, table in zip(
+            inputs, ("drift", "evocation", "effects", "indicators"), findings, strict=True
+        ):
+            (folder / f"{stage}-{i}").mkdir()
+            write_table(table, folder / f"{stage}-{i}", name)
+            inputs[stage].append(folder / f"{stage}-{i}")
+    measure_sensitivity(
+        variants=["away", "faint", "other-lead"],
+        checkpoints=CHECKPOINTS,
+        reference=REFERENCE,
+        measured="ends",
+        caution="caution",
+        refusal="refusal",
+        false_alarm_rate=0.1,
+        level=0.95,
+        **inputs,
+        out=folder,
+    )
+    return folder
+
+
+def test_the_stage_writes_conclusions_with_run_and_step(entry):
+    table = read_table(entry, "sensitivity")
+    assert set(table["run"]) == {"base", "good", "bad"}
+    assert set(table.loc[table["run"] == "good", "step"]) == {20}
+    shares = read_table(entry, "variants").set_index("variant")
+    assert shares["conclusions"].tolist() == [18, 18, 18]
+    assert shares.loc["away", ["stay", "reverse"]].tolist() == [17, 1]
+    assert shares.loc["faint", ["stay", "reverse"]].tolist() == [17, 0]
+    assert shares.loc["other-lead", "stay"] == 15
+
+
+def test_the_report_lists_what_each_variant_changed(entry):
+    table = tabulate_sensitivity(entry)
+    assert table.loc["away", "verdicts that stay"] == "17 of 18"
+    assert table.loc["away", "changed"] == "bad: evocation -"
+    assert (
+        table.loc["other-lead", "changed"] == "bad: cvdi within; bad: ebci departs; bad: leads ebci"
+    )
+
+
+def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(entry, tmp_path):
+    draw_figure("sensitivity", 7.0, None, {"run": "base", "step": 0}, tmp_path, sensitivity=entry)
+    axes = [a for a in plt.gcf().axes if a.get_visible()]
+    plt.close("all")
+    assert len(axes) == 9
+    labels = [t.get_text() for t in axes[0].get_yticklabels()]
+    assert labels == [AS_CONFIGURED, "away\n94% stay", "faint\n94% stay", "other-lead\n83% stay"]
+    drawn = pd.read_csv(tmp_path / "figure.csv")
+    assert set(drawn["at"]) == {"reference", "good", "bad"}
+    svg = (tmp_path / "figure.svg").read_text()
+    assert "verdict changed" in svg

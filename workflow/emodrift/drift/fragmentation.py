@@ -1,0 +1,189 @@
+"""Fragmentation: whether an emotion is one direction, or has fallen into several.
+
+METHODS, "Stability, modularity, fragmentation": the effective rank of an emotion's per-topic
+vectors beside that of shuffled topics, and the number of sub-directions that foretell stories which
+were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from sklearn.cluster import KMeans
+
+from emodrift.drift.table import label_rows, write_table
+from emodrift.stats.corrections import correct_family, count_extremes
+from emodrift.vectors.estimators import average_cells, label_texts
+from emodrift.vectors.fitting import clean_texts, find_confounds, read_texts
+from emodrift.vectors.lock import open_lock
+
+MOST_DIRECTIONS = 4
+SPLITS = 6
+RANKS = 20
+
+
+class Rank(NamedTuple):
+    """Effective rank of topic vectors, its mean where topics are shuffled, and the p-value of
+    topics that do not differ."""
+
+    value: float
+    null: float
+    p: float
+
+
+def measure_fragmentation(
+    checkpoints: Sequence[dict[str, Any]],
+    statistics: dict[str, Any],
+    seed: int,
+    confound_variance: float,
+    activations: Sequence[Path],
+    lock: Path,
+    out: Path,
+) -> None:
+    """Write ``fragmentation.parquet``: for each checkpoint and emotion the effective rank of topic
+    vectors with null and corrected p-value, and the number of sub-directions.
+
+    Parameters
+    ----------
+    confound_variance
+        Config: `vectors`.
+    activations
+        Entries, one for each checkpoint.
+    checkpoints, statistics, seed, lock, out
+        As in :func:`emodrift.drift.geometry.measure_drift`.
+    """
+    layer = int(open_lock(lock)["layer"])
+    rows: list[dict[str, Any]] = []
+    for number, entry in enumerate(activations):
+        deviations = center_stories(entry, layer, confound_variance)
+        of_checkpoint = []
+        for emotion, own in deviations.groupby("label"):
+            rng = np.random.default_rng(seed)
+            values, topics = own.values, own["topic"].values
+            rank = measure_rank(values, topics, statistics["nulls"], rng)
+            of_checkpoint.append(
+                {
+                    "checkpoint": number,
+                    "concept": str(emotion),
+                    "rank": rank.value,
+                    "rank_shuffled": rank.null,
+                    "p": rank.p,
+                    "sub_directions": count_directions(values, topics, rng),
+                }
+            )
+        corrected = correct_family(np.array([row["p"] for row in of_checkpoint]), "by")
+        rows += [row | {"q": float(q)} for row, q in zip(of_checkpoint, corrected, strict=True)]
+    write_table(label_rows(rows, checkpoints), out, "fragmentation")
+
+
+def center_stories(entry: Path, layer: int, confound_variance: float) -> xr.DataArray:
+    """Fit stories (prompt, hidden) at a layer less their topic's mean, confounds projected out."""
+    texts = read_texts(entry, layer)
+    stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
+    labelled = label_texts(stories)
+    of_topic = np.nanmean(average_cells(labelled), axis=1)
+    return stories.copy(data=stories.values - of_topic[labelled.topic])
+
+
+def measure_rank(
+    stories: np.ndarray, topics: Sequence[str], shuffles: int, rng: np.random.Generator
+) -> Rank:
+    """Effective rank of an emotion's topic vectors, and whether topics differ at all.
+
+    Parameters
+    ----------
+    stories
+        (story, hidden) deviations of one emotion's stories.
+    topics
+        (story,) topic of each; topics of one story are left out.
+    shuffles
+        How many times stories are dealt out to the topics anew, for the p-value.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    Rank
+        NaN throughout where no topic has two stories; a NaN rank where noise drowns it.
+
+    Notes
+    -----
+    The second moment of topic vectors is estimated from pairs of different stories of a topic, so
+    that what stories scatter adds no rank: M = mean over topics of Σ_{i≠j} s_i s_jᵀ / (n (n − 1)).
+    Its participation ratio (tr M)² / tr M² is 1 for one direction, k for k equally frequent ones
+    that are orthogonal. The entropy of the eigenvalues does not do, for it counts noise: shuffling
+    raises it. p: chance that stories dealt out anew are as alike within topics.
+    """
+    code, _ = pd.factorize(np.asarray(topics, dtype=object), sort=True)
+    counts = np.bincount(code)[code]
+    several = counts > 1
+    if not several.any():
+        return Rank(np.nan, np.nan, np.nan)
+    code, counts, stories = code[several], counts[several], stories[several]
+    member = np.eye(code.max() + 1)[code]
+    pairs = (member @ member.T - np.eye(len(code))) / (counts * (counts - 1))
+    gram = stories @ stories.T
+    orders = rng.random((shuffles, len(code))).argsort(1)
+    alike = np.stack([(pairs[order][:, order] * gram).sum() for order in orders])
+    shuffled = [
+        _compute_rank(member[order], pairs[order][:, order], gram) for order in orders[:RANKS]
+    ]
+    return Rank(
+        _compute_rank(member, pairs, gram),
+        float(np.nanmean(shuffled)),
+        float(count_extremes((pairs * gram).sum(), alike)),
+    )
+
+
+def _compute_rank(member: np.ndarray, pairs: np.ndarray, gram: np.ndarray) -> float:
+    """(tr M)² / tr M², the topics' own shares of tr M² as squares of what they have of tr M."""
+    sizes = member.T @ (pairs * gram).sum(1)
+    within = member @ member.T
+    product = pairs @ gram
+    alike = (product * within) @ (product * within)
+    across = np.trace(product @ product) - np.trace(alike)
+    energy = across + (sizes**2).sum()
+    return float(sizes.sum() ** 2 / energy) if energy > 0 else np.nan
+
+
+def count_directions(stories: np.ndarray, topics: Sequence[str], rng: np.random.Generator) -> float:
+    """Number of sub-directions: the clusters of topics that best foretell stories left out.
+
+    The stories of each topic are split in halves; topics are clustered (k-means) by one half's
+    means, and each topic's other half is foretold by its cluster's mean. The fewest clusters within
+    one standard error of the best are taken (Breiman et al. 1984).
+
+    Parameters
+    ----------
+    stories, topics
+        As in :func:`measure_rank`; topics of one story are left out.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    float
+        1 to 4; NaN with fewer than twice as many topics.
+    """
+    code, names = pd.factorize(np.asarray(topics, dtype=object), sort=True)
+    places = [np.flatnonzero(code == k) for k in range(len(names))]
+    places = [rows for rows in places if len(rows) > 1]
+    if len(places) < 2 * MOST_DIRECTIONS:
+        return np.nan
+    errors = np.empty((SPLITS, MOST_DIRECTIONS))
+    for split in range(SPLITS):
+        mixed = [rng.permutation(rows) for rows in places]
+        seen = np.stack([stories[rows[: len(rows) // 2]].mean(0) for rows in mixed])
+        left = np.stack([stories[rows[len(rows) // 2 :]].mean(0) for rows in mixed])
+        for k in range(1, MOST_DIRECTIONS + 1):
+            fitted = KMeans(k, n_init=3, random_state=int(rng.integers(2**31))).fit(seen)
+            foretold = fitted.cluster_centers_[fitted.labels_]
+            errors[split, k - 1] = ((left - foretold) ** 2).sum(1).mean()
+    mean, deviation = errors.mean(0), errors.std(0, ddof=1) / np.sqrt(SPLITS)
+    best = int(mean.argmin())
+    return float(np.flatnonzero(mean <= mean[best] + deviation[best])[0] + 1)
