@@ -4,8 +4,10 @@ VENV ?= .venv
 STUDY ?= config/config.yaml
 SETUP := $(VENV)/.set-up
 BIN := $(VENV)/bin
+BENCH ?= .bench
+BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study smoke test docs lint
+.PHONY: study smoke test docs lint bench
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -20,11 +22,24 @@ docs: $(SETUP)  ## write the generated pages again
 	$(BIN)/python -m emodrift.study.reference
 
 lint: $(SETUP)
-	$(BIN)/ruff check workflow tests && $(BIN)/ruff format --check workflow tests
+	$(BIN)/ruff check workflow tests benchmarks
+	$(BIN)/ruff format --check workflow tests benchmarks
+
+bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --model tiny" to try
+	$(BENCH_PYTHON) -m benchmarks.run --environments $(BENCH) $(OPTIONS)
+	$(BENCH_PYTHON) -m benchmarks.report
 
 $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "emodrift is pinned for Python 3.11: set PYTHON=python3.11"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+$(BENCH)/.set-up: requirements.lock pyproject.toml $(wildcard benchmarks/*.lock)
+	$(PYTHON) -m venv $(BENCH)/current
+	$(PYTHON) -m venv $(BENCH)/earlier
+	$(BENCH_PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock -r benchmarks/requirements-current.lock
+	$(BENCH_PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(BENCH)/earlier/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements-earlier.lock
 	touch $@

@@ -72,6 +72,12 @@ def test_rows_come_longest_first_within_the_budget_and_each_once():
     assert [found for _, found in batches] == [1, 3, 2, 9]
 
 
+def test_a_batch_ends_where_padding_would_be_a_tenth_of_a_row_unless_it_is_small():
+    sizes = [100, 50, 98, 91, 89, 48, 20, 10]
+    batches = [rows for rows, _ in run_within_memory(sizes, TokenBudget(4096), len, str)]
+    assert batches == [[0, 2, 3], [4, 1, 5], [6, 7]]
+
+
 def test_a_batch_that_does_not_fit_is_halved_and_the_budget_kept(caplog):
     tried = []
 

@@ -21,6 +21,7 @@ from emodrift.models.devices import (
     use_deterministic_algorithms,
 )
 from emodrift.models.language_model import LanguageModel
+from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
 from emodrift.store.downloads import fetch_snapshot
 
@@ -128,7 +129,9 @@ def verify_network(
         See :func:`emodrift.models.blocks.find_blocks` and
         :func:`emodrift.models.verification.verify_blocks`.
     """
-    found = find_blocks(network.eval().requires_grad_(False), label, blocks)
+    network = network.eval().requires_grad_(False)
+    speed_products(network)
+    found = find_blocks(network, label, blocks)
     return verify_blocks(LanguageModel(network, tokenizer, found), label)
 
 

@@ -22,6 +22,11 @@ SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 
+LEAST_FILLED = 0.9
+"""A batch ends before a row that is shorter than this share of its longest,"""
+FEW_TOKENS = 256
+"""once it holds so many tokens."""
+
 
 class MemoryShortageError(EmodriftError):
     """A single row needs more memory than there is."""
@@ -60,7 +65,7 @@ def run_within_memory(
     name_row: Callable[[int], str],
     rows: Iterable[int] | None = None,
 ) -> Iterator[tuple[list[int], Found]]:
-    """Do rows in batches within a token budget, longest first; halve a batch that does not fit.
+    """Do rows in batches of little padding within a budget; halve a batch that does not fit.
 
     Parameters
     ----------
@@ -93,7 +98,7 @@ def run_within_memory(
     waiting = sorted(rows, key=lambda row: (-sizes[row], row))
     while waiting:
         width = max(1, sizes[waiting[0]])
-        batch = waiting[: max(1, budget.tokens // width)]
+        batch = _take_batch(sizes, waiting, budget.tokens)
         done = _try_batch(work, batch)
         if done:
             waiting = waiting[len(batch) :]
@@ -144,6 +149,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError | MemoryShortageError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def _take_batch(sizes: Sequence[int], waiting: Sequence[int], tokens: int) -> Sequence[int]:
+    """The first of the waiting rows, longest first, within a budget and with little padding."""
+    width = max(1, sizes[waiting[0]])
+    batch = waiting[: max(1, tokens // width)]
+    for place, row in enumerate(batch):
+        if place * width >= FEW_TOKENS and sizes[row] < LEAST_FILLED * width:
+            return batch[:place]
+    return batch
 
 
 def _try_batch(work: Callable[[list[int]], Found], batch: list[int]) -> tuple[Found] | None:
