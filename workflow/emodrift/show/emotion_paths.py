@@ -79,9 +79,9 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
 
 
 def _trace(table: pd.DataFrame, run: str, reference: int) -> pd.DataFrame:
-    """One emotion's places in a run in order of steps; the reference first where it is of another
+    """One emotion's places in a run in order; the reference first where it is of another
     run."""
-    own = table[table["run"] == run].sort_values("step")
+    own = table[table["run"] == run].sort_values("checkpoint")
     if (own["checkpoint"] == reference).any():
         return own
     return pd.concat([table[table["checkpoint"] == reference], own])
