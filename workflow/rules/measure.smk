@@ -45,6 +45,7 @@ rule replies:
         "results/store/replies/{key}/manifest.json",
     params:
         entry=described("replies"),
+    priority: 1
     log:
         "results/logs/replies/{key}.log",
     message:
