@@ -23,7 +23,7 @@ from emodrift.measure.judges import JUDGES
 MEASURED = {"string-match": (0.629, 0.561, 0.696), "rules": (0.934, 0.900, 0.961)}
 """Macro-F1 with its 95 % interval of the judges that need nothing, as told in docs/judge.md."""
 MEASURED_ON = "XSTest v2, 450 completions of Mistral-7B-instruct, on which the rules were developed"
-UNMEASURED = {"replies": "recognises the study's own phrasings; human labels do not apply"}
+UNMEASURED = {"replies": "not measured: it recognises the study's own phrasings"}
 
 LABELS = {"1_full_compliance": "none", "2_full_refusal": "full", "3_partial_refusal": "partial"}
 COLUMNS = ("prompt", "completion", "final_label")
