@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,7 @@ class Project:
     """A copy of the project in a folder of its own, with a study over tiny checkpoints."""
 
     folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def study(self):
@@ -89,8 +90,8 @@ class Project:
 
     @property
     def place(self):
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow")}
-        return {"cwd": self.folder, "env": environment}
+        own = {"PYTHONPATH": str(self.folder / "workflow")}
+        return {"cwd": self.folder, "env": os.environ | self.environment | own}
 
     def start(self):
         """Start Snakemake in a process group of its own."""

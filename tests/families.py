@@ -67,6 +67,7 @@ CONFIGS = {
 
 
 @functools.cache
+@torch.inference_mode(False)
 def build_network(kind, dtype=torch.float32, scale=0.2):
     """A network of a family with the grammar's vocabulary."""
     name, arguments = CONFIGS[kind]

@@ -5,12 +5,14 @@ import re
 import shutil
 
 import pytest
+import torch
 
 from emodrift.errors import EmodriftError
+from emodrift.models.loading import load_model
 from emodrift.store.digest import FileDigests
 from emodrift.study.checkpoints import check_shapes, find_reference, list_checkpoints
-from emodrift.study.config import Run
-from tests.conftest import save_checkpoint
+from emodrift.study.config import Reference, Run
+from tests.conftest import make_llama, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_an_adapter_is_identified_with_its_base(runs, tmp_path):
     on_twenty = discover(
         {"path": str(adapter), "step": 5, "base": str(runs / "checkpoint-20")}, tmp_path
     )[0]
-    assert on_three.location["base"] == str(runs / "checkpoint-3")
+    assert on_three.location["base"] == {"path": str(runs / "checkpoint-3")}
     assert on_three.hidden == 32
     assert on_three.digest != on_twenty.digest
 
@@ -116,9 +118,9 @@ def test_models_of_different_width_are_refused(runs, tmp_path):
 
 def test_a_reference_that_the_run_lacks_is_named_with_the_steps_there_are(runs, tmp_path):
     found = discover(f"{runs}/checkpoint-*", tmp_path)
-    assert find_reference(found, "sft", 20).step == 20
+    assert find_reference(found, Reference(run="sft", step=20)).step == 20
     with pytest.raises(EmodriftError, match=r"reference\.step 21 .* 3, 20, 100"):
-        find_reference(found, "sft", 21)
+        find_reference(found, Reference(run="sft", step=21))
 
 
 def test_a_hub_revision_is_read_from_the_local_cache_without_network(runs, tmp_path, monkeypatch):
@@ -140,3 +142,52 @@ def test_a_hub_revision_is_read_from_the_local_cache_without_network(runs, tmp_p
     assert discover(source, tmp_path, revisions=memory) == found
     with pytest.raises(EmodriftError, match="not in the local cache"):
         discover({"repo": "someone/other"}, tmp_path, revisions=memory)
+
+
+def test_a_run_of_several_stages_keeps_their_steps_apart(runs, tmp_path):
+    found = discover(
+        [
+            {"path": f"{runs}/checkpoint-3", "step": 0, "stage": "base"},
+            {"path": f"{runs}/checkpoint-20", "step": 0, "stage": "sft"},
+            {"path": f"{runs}/checkpoint-100", "step": 7, "stage": "sft"},
+        ],
+        tmp_path,
+    )
+    assert [c.label for c in found] == ["sft base step 0", "sft sft step 0", "sft sft step 7"]
+    assert find_reference(found, Reference(run="sft", step=0, stage="sft")) == found[1]
+    assert find_reference(found, Reference(run="sft", step=7)) == found[2]
+    with pytest.raises(EmodriftError, match=r"set reference\.stage to one of base, sft"):
+        find_reference(found, Reference(run="sft", step=0))
+    with pytest.raises(EmodriftError, match=r"step 7 of stage 'base' .* base 0, sft 0, sft 7"):
+        find_reference(found, Reference(run="sft", step=7, stage="base"))
+
+
+def test_sharded_weights_are_one_checkpoint_and_a_missing_shard_is_named(tmp_path):
+    network, tokenizer = make_llama(0)
+    for name, size in (("whole", "1GB"), ("shards", "60KB")):
+        network.save_pretrained(tmp_path / name, max_shard_size=size)
+        tokenizer.save_pretrained(tmp_path / name)
+    shards = sorted((tmp_path / "shards").glob("*.safetensors"))
+    assert len(shards) > 3
+    (found,) = discover({"path": f"{tmp_path}/shards", "step": 1}, tmp_path)
+    loading = {"device": "cpu", "allow_pickle": False}
+    loaded = load_model(found.location, loading, "float32", found.label).network.state_dict()
+    for name, weight in network.state_dict().items():
+        assert torch.equal(loaded[name], weight)
+    shards[1].unlink()
+    with pytest.raises(EmodriftError, match=f"lacks {shards[1].name}, which .*index.json names"):
+        discover({"path": f"{tmp_path}/shards", "step": 1}, tmp_path)
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused_with_the_fix(runs, tmp_path):
+    for file in (runs / "checkpoint-3").glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(EmodriftError, match="holds no tokenizer; copy the files"):
+        discover(f"{runs}/checkpoint-*", tmp_path)
+
+
+def test_tokens_are_read_counted_or_given(runs, tmp_path):
+    path = f"{runs}/checkpoint-*"
+    assert [c.tokens for c in discover(path, tmp_path)] == [300, 2000, 10000]
+    counted = discover({"path": path, "tokens_per_step": 512}, tmp_path)
+    assert [c.tokens for c in counted] == [3 * 512, 20 * 512, 100 * 512]

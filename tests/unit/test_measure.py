@@ -318,7 +318,7 @@ def test_an_adapter_is_merged_into_its_base(tmp_path):
     adapted.save_pretrained(tmp_path / "adapter")
     ids = torch.tensor([[1, 5, 6, 7]])
     expected = adapted.eval()(ids).logits
-    location = {"path": str(tmp_path / "adapter"), "base": str(base)}
+    location = {"path": str(tmp_path / "adapter"), "base": {"path": str(base)}}
     loaded = load_model(location, LOADING, "float32", "lora step 1")
     torch.testing.assert_close(loaded.network(ids).logits, expected, atol=1e-4, rtol=1e-4)
     assert AutoConfig.from_pretrained(base).hidden_size == loaded.hidden

@@ -28,7 +28,7 @@ METRICS = {
     "over_refusal": {"suite": "benign", "toward": "refuse", "desired": "less"},
 }
 ALARMS = {"false_alarm_rate": 0.1, "consecutive": 2, "slack": 0.5}
-REFERENCE = {"run": "base", "step": 0}
+REFERENCE = {"run": "base", "stage": "sft", "step": 0}
 
 
 def make_tables(**changed):

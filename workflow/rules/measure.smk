@@ -13,6 +13,7 @@ rule activations:
         "results/store/activations/{key}/manifest.json",
     params:
         entry=described("activations"),
+    priority: 1  # a checkpoint is done with before the next is loaded
     log:
         "results/logs/activations/{key}.log",
     message:

@@ -20,6 +20,8 @@ def plan():
     """The study's plan; made again while organisms are still to be trained."""
     if not PLANS or PLANS[-1].publication is None:
         PLANS.append(or_fail(plan_study, STUDY, RESULTS))
+        if workflow.is_main_process and (need := or_fail(check_space, PLANS[-1])):
+            logger.info(need)
     return PLANS[-1]
 
 
@@ -46,10 +48,15 @@ def made_from(stage):
 
 def described(stage):
     """Parameter function: the entry as plain values for its adapter."""
-    return lambda wildcards: find_entry(wildcards, stage).describe()
+    return lambda wildcards: plan().describe(find_entry(wildcards, stage))
 
 
 plan()
+
+
+onstart:
+    if not STUDY.compute.keep_downloads:  # what a killed job left behind
+        release_downloads(plan().list_needs(), STORE)
 
 
 wildcard_constraints:

@@ -8,6 +8,7 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,8 @@ class Resampling(NamedTuple):
         return self.weights @ values.T / self.weights.sum(1).reshape(-1, *[1] * (values.ndim - 1))
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True)
+class Question:
     """What every checkpoint is asked: locked directions, metrics, and how sure to be."""
 
     locked: xr.Dataset
@@ -62,6 +64,7 @@ class Question(NamedTuple):
     metrics: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, Any]
     seed: int
+    drawn: dict[Any, Resampling] = field(default_factory=dict)
 
     @property
     def layer(self) -> int:
@@ -85,9 +88,12 @@ class Question(NamedTuple):
 
     def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> Resampling:
         """Bootstrap over families within strata; equal families give equal weights."""
-        rng = np.random.default_rng(self.seed)
-        weights = draw_weights(families, self.statistics["draws"], rng, strata=strata)
-        return Resampling(weights, count_freedom(families, strata))
+        asked = tuple(families), None if strata is None else tuple(strata)
+        if asked not in self.drawn:
+            rng = np.random.default_rng(self.seed)
+            weights = draw_weights(families, self.statistics["draws"], rng, strata)
+            self.drawn[asked] = Resampling(weights, count_freedom(families, strata))
+        return self.drawn[asked]
 
     def bound(
         self,

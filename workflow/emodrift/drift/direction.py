@@ -258,7 +258,7 @@ def _pair_topics(gram: np.ndarray, weights: np.ndarray, present: np.ndarray) -> 
 
 
 def _leave_out(gram: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Mean product of different topics without t and u, (concept, t, u); without one where t = u."""
+    """Mean product of different topics but t and u, (concept, t, u); but t where t = u."""
     apart = gram * (1 - np.eye(gram.shape[1]))
     both = apart + apart.transpose(0, 2, 1)
     of_topic = both.sum(2)

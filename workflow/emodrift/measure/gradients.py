@@ -28,6 +28,7 @@ from emodrift.measure.trees import (
     pack_rows,
     run_packed,
     score_replies,
+    verify_trees,
 )
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
@@ -92,6 +93,8 @@ def measure_gradients(
     encoded = encode_prompts(model, prompts, reading["prompt_format"], reading["plain_prompt"])
     tree, names = encode_tree(model, replies, reading["prompt_format"], reading["plain_prompt"])
     check_lengths(model, [[*ids, *[0] * tree.depth] for ids in encoded], label)
+    called = [f"{label}: prompt {record['id']!r}" for record in records]
+    verify_trees(model, encoded, tree, budget, called)
     targets = [
         (row, names.index(toward))
         for row, record in enumerate(records)
@@ -106,7 +109,7 @@ def measure_gradients(
         reading["phrasing_score"],
         budget,
         recompute,
-        [f"{label}: prompt {record['id']!r}" for record in records],
+        called,
         partial,
     )
     of_target = [records[row] for row, _ in targets]

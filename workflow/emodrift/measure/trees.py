@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from emodrift.errors import EmodriftError
+from emodrift.models.blocks import find_tolerance, is_close
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.masks import shape_masks
+from emodrift.models.memory import TokenBudget, run_within_memory
 from emodrift.models.prompts import TokenIds, encode_replies
 from emodrift.models.residual import predict_from, record_residual
 
@@ -132,6 +135,61 @@ def run_packed(model: LanguageModel, packed: Packed) -> dict[int, Tensor]:
             use_cache=False,
         )
     return residual
+
+
+def verify_trees(
+    model: LanguageModel,
+    encoded: Sequence[TokenIds],
+    tree: Tree,
+    budget: TokenBudget,
+    names: Sequence[str],
+) -> None:
+    """Check on the longest prompt that replies packed behind it score as they do alone.
+
+    The short probe at loading does not reach the end of an attention window.
+
+    Parameters
+    ----------
+    model
+        The checkpoint.
+    encoded
+        Prompts' token ids.
+    tree
+        The replies; the first and the last are checked.
+    budget
+        Tokens per batch.
+    names
+        (prompt,) what a person calls each prompt, for errors.
+
+    Raises
+    ------
+    EmodriftError
+        They differ.
+    """
+
+    @torch.inference_mode()
+    def check(rows: list[int]) -> None:
+        (row,) = rows
+        packed = pack_rows([encoded[row]], tree)
+        states = run_packed(model, packed)[model.layers - 1][0, packed.width :]
+        for branch in (1, int(tree.branch[-1])):
+            own = tree.branch == branch
+            ids = torch.tensor([[*encoded[row], *tree.ids[own].tolist()]], device=model.device)
+            with record_residual(model) as residual:
+                model.network.base_model(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
+                )
+            alone = residual[model.layers - 1][0, len(encoded[row]) :]
+            if not is_close(states[own.to(states.device)], alone, find_tolerance(model.network)):
+                raise EmodriftError(
+                    f"{names[row]} has {len(encoded[row])} tokens, and replies packed behind it do "
+                    f"not score as they do alone: attention in {type(model.network).__name__} is "
+                    "cut off in a way of its own; shorten or drop prompts of this length"
+                )
+
+    sizes = measure_sizes(encoded, tree)
+    longest = max(range(len(encoded)), key=lambda row: len(encoded[row]))
+    list(run_within_memory(sizes, budget, check, names.__getitem__, [longest]))
 
 
 def score_replies(

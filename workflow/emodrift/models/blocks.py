@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from emodrift.errors import EmodriftError
 from emodrift.models.language_model import find_device
 
-PROBE_TOLERANCE = 1e-3
+EXACT_TOLERANCE, HALF_TOLERANCE = 1e-3, 2e-2
 PROBE_LENGTH = 6
 
 
@@ -116,12 +116,17 @@ def check_reading(network: PreTrainedModel, blocks: nn.ModuleList) -> str | None
             return f"layer {layer} is {given}, not a residual stream of shape {shape}"
         if not torch.equal(now, then):
             return f"layer {layer} is changed in place after it was read"
-        if layer < len(blocks) and not is_close(now, states[layer]):
+        if layer < len(blocks) and not is_close(now, states[layer], EXACT_TOLERANCE):
             return f"layer {layer} differs from output_hidden_states"
     return None
 
 
-def is_close(found: Tensor, expected: Tensor, tolerance: float = PROBE_TOLERANCE) -> bool:
+def find_tolerance(network: PreTrainedModel) -> float:
+    """Relative difference that two ways to the same end may have in a network's data type."""
+    return EXACT_TOLERANCE if network.dtype == torch.float32 else HALF_TOLERANCE
+
+
+def is_close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
     """Whether the norm of a difference is within a tolerance of the expected norm."""
     found, expected = found.float().cpu(), expected.float().cpu()
     return bool((found - expected).norm() <= tolerance * expected.norm() + 1e-6)

@@ -11,7 +11,8 @@ import torch
 from emodrift.contrasts.answers import Asker, Question, ask_endpoint, read_key
 from emodrift.contrasts.endpoint import Answer, ChatServer
 from emodrift.errors import EmodriftError
-from emodrift.models.loading import LanguageModel, load_model
+from emodrift.models.language_model import LanguageModel
+from emodrift.models.loading import load_network
 from emodrift.models.prompts import encode_prompts
 from emodrift.store.digest import digest_value
 
@@ -54,9 +55,13 @@ def open_chat(
             **writer["options"],
         }
         return ask_endpoint(name_server, request, connection["parallel"])
-    load = functools.cache(
-        lambda: load_model(connection["location"], connection["loading"], dtype, "the writer")
-    )
+
+    @functools.cache
+    def load() -> LanguageModel:
+        place, loading = connection["location"], connection["loading"]
+        network, tokenizer = load_network(place, loading, dtype, "the writer")
+        return LanguageModel(network, tokenizer, torch.nn.ModuleList())
+
     return ask_local_model(load, writer, seed, connection["parallel"])
 
 

@@ -22,6 +22,7 @@ from emodrift.models.devices import (
 )
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.verification import verify_blocks
+from emodrift.store.downloads import fetch_snapshot
 
 
 def load_model(
@@ -36,8 +37,9 @@ def load_model(
     Parameters
     ----------
     location
-        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters ``"base"``. With
-        ``"initialise"``, a seed, the weights are random and only the shape is the checkpoint's.
+        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters the same of their
+        base model as ``"base"``. With ``"initialise"``, a seed, the weights are random and only the
+        shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle; optional: blocks, deterministic.
     dtype
@@ -51,8 +53,22 @@ def load_model(
     Raises
     ------
     EmodriftError
-        The device is not there, weights hold NaN or infinity or cannot be read, or the blocks
-        cannot be found or do not behave as a decoder's.
+        See :func:`load_network` and :func:`verify_network`.
+    """
+    network, tokenizer = load_network(location, loading, dtype, label)
+    model = verify_network(network, tokenizer, label, loading.get("blocks"))
+    return put_template(model, chat) if chat else model
+
+
+def load_network(
+    location: dict[str, str], loading: dict[str, Any], dtype: str, label: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a network that generates text, and its tokenizer; parameters as in :func:`load_model`.
+
+    Raises
+    ------
+    EmodriftError
+        The device is not there, or weights hold NaN or infinity or cannot be read.
     """
     if loading.get("deterministic"):
         use_deterministic_algorithms()
@@ -65,21 +81,26 @@ def load_model(
     spread = loading["device"] in SPREADS
     if spread:
         options["device_map"] = loading["device"]
-    if "initialise" in location:
-        network, tokenizer = _initialise(location, options)
-    elif "base" in location:
-        network = _load_adapter(location, options)
-        tokenizer = AutoTokenizer.from_pretrained(*_split_base(location["base"]))
+    folder = fetch_folder(location, loading["allow_pickle"], label)
+    if "base" in location:
+        from emodrift.models.adapters import has_tokenizer, merge_adapter
+
+        base = fetch_folder(location["base"], loading["allow_pickle"], label)
+        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer(folder) else base)
     else:
-        where, revision = _locate(location)
-        network = AutoModelForCausalLM.from_pretrained(where, **revision, **options)
-        tokenizer = AutoTokenizer.from_pretrained(where, **revision)
+        base = folder
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    if "initialise" in location:
+        network = _initialise(base, location["initialise"], options)
+    else:
+        network = AutoModelForCausalLM.from_pretrained(base, **options)
+        if "base" in location:
+            network = merge_adapter(network, folder, label)
     if not spread:
         network = network.to(device)
     _refuse_broken_weights(network, label)
-    model = verify_network(network, tokenizer, label, loading.get("blocks"))
     logging.info("%s: loaded on %s as %s", label, loading["device"], network.dtype)
-    return put_template(model, chat) if chat else model
+    return network.eval().requires_grad_(False), tokenizer
 
 
 def verify_network(
@@ -107,8 +128,7 @@ def verify_network(
         See :func:`emodrift.models.blocks.find_blocks` and
         :func:`emodrift.models.verification.verify_blocks`.
     """
-    network = network.eval().requires_grad_(False)
-    found = find_blocks(network, label, blocks)
+    found = find_blocks(network.eval().requires_grad_(False), label, blocks)
     return verify_blocks(LanguageModel(network, tokenizer, found), label)
 
 
@@ -123,44 +143,21 @@ def put_template(model: LanguageModel, chat: Mapping[str, Any]) -> LanguageModel
     )
 
 
-def _locate(location: dict[str, str]) -> tuple[str, dict[str, str]]:
+def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Path:
+    """Directory of a checkpoint, downloaded where it is on the hub."""
     if "path" in location:
-        return location["path"], {}
-    return location["repo"], {
-        "revision": location["commit"],
-        "subfolder": location.get("subfolder", ""),
-    }
+        return Path(location["path"])
+    return fetch_snapshot(location, allow_pickle, label)
 
 
-def _split_base(base: str) -> tuple[str]:
-    return (base.partition("@")[0] if not Path(base).exists() else base,)
-
-
-def _load_adapter(location: dict[str, str], options: dict[str, Any]) -> PreTrainedModel:
-    from peft import PeftModel
-
-    base = location["base"]
-    revision = {} if Path(base).exists() else {"revision": base.partition("@")[2]}
-    network = AutoModelForCausalLM.from_pretrained(*_split_base(base), **revision, **options)
-    where, adapter_revision = _locate(location)
-    return PeftModel.from_pretrained(network, where, **adapter_revision).merge_and_unload()
-
-
-def _initialise(
-    location: dict[str, Any], options: dict[str, Any]
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if "base" in location:
-        (where,), revision = _split_base(location["base"]), {}
-    else:
-        where, revision = _locate(location)
-    config = AutoConfig.from_pretrained(where, **revision)
+def _initialise(folder: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(location["initialise"])
+        torch.manual_seed(seed)
         drawn = AutoModelForCausalLM.from_config(config)
-    network = type(drawn).from_pretrained(
+    return type(drawn).from_pretrained(
         None, config=config, state_dict=drawn.state_dict(), **options
     )
-    return network, AutoTokenizer.from_pretrained(where, **revision)
 
 
 def _refuse_broken_weights(network: PreTrainedModel, label: str) -> None:

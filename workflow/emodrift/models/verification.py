@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from emodrift.errors import EmodriftError
-from emodrift.models.blocks import PROBE_LENGTH, is_close, make_probe
+from emodrift.models.blocks import PROBE_LENGTH, find_tolerance, is_close, make_probe
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.masks import shape_masks
 from emodrift.models.residual import (
@@ -20,8 +20,6 @@ from emodrift.models.residual import (
     resume_residual,
     steer_residual,
 )
-
-HALF_TOLERANCE = 2e-2
 
 
 @torch.inference_mode()
@@ -46,7 +44,7 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
         The read-out or the packing is not what is expected of a decoder.
     """
     kind = type(model.network).__name__
-    tolerance = 1e-3 if model.network.dtype == torch.float32 else HALF_TOLERANCE
+    tolerance = find_tolerance(model.network)
     one, other = (make_probe(model.network, start) for start in (0.4, 0.6))
     with record_residual(model) as residual, _watch_tuples(model) as tuples:
         plain = model.network(**one, use_cache=False).logits

@@ -11,7 +11,7 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import hide_spare, label_steps, list_runs
+from emodrift.show.panels import hide_spare, label_training, list_runs, place_checkpoints
 
 COLUMNS = 4
 
@@ -40,11 +40,12 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     floor = table.loc[table["kind"] == "emotion"].groupby("concept")["noise_floor"].first()
     for axes, run in zip(grid.flat, runs, strict=False):
         of_run = table[table["run"] == run]
+        of_run = of_run.assign(place=place_checkpoints(of_run))
         axes.axhspan(floor.min(), floor.max(), color="0.9", zorder=0)
         for concept, line in of_run.groupby("concept", sort=False):
             is_emotion = line["kind"].iloc[0] == "emotion"
             axes.plot(
-                line["step"],
+                line["place"],
                 line["cosine"],
                 marker="o" if is_emotion else None,
                 color=colours[concept] if is_emotion else "0.35",
@@ -53,7 +54,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
             )
             if is_emotion:
                 axes.fill_between(
-                    line["step"],
+                    line["place"],
                     line["low"],
                     line["high"],
                     color=colours[concept],
@@ -61,8 +62,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
                     lw=0,
                 )
         axes.set_title(run)
-        label_steps(axes, of_run["step"])
-        axes.set_xlabel("training step")
+        label_training(axes, of_run)
     hide_spare(grid, len(runs))
     for axes in grid[:, 0]:
         axes.set_ylabel("cosine with reference")

@@ -10,7 +10,7 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import hide_spare, label_lowest, pick_ends, space_labels
+from emodrift.show.panels import hide_spare, pick_ends, space_labels
 
 COLUMNS = 3
 
@@ -59,6 +59,5 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         axes.tick_params(length=0, labelsize=6)
         axes.spines[:].set_visible(False)
     hide_spare(grid, len(panels))
-    label_lowest(grid, len(panels))
     figure.colorbar(image, ax=grid, label="cosine between emotion vectors", fraction=0.03, pad=0.01)
     return Drawing(figure, shown)

@@ -14,7 +14,6 @@ from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
 from emodrift.show.panels import (
     hide_spare,
-    label_lowest,
     label_points,
     list_runs,
     pick_ends,
@@ -71,7 +70,6 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
                 axes.plot(*ends[emotion], "o", color=colour, markersize=3)
         label_points(axes, {name: ends[name] for name in labelled}, size)
     hide_spare(grid, len(runs))
-    label_lowest(grid, len(runs))
     at_reference = components[components["checkpoint"] == number].set_index("component")
     figure.supxlabel(_describe_axis(at_reference.loc[1], 1), fontsize=8)
     figure.supylabel(_describe_axis(at_reference.loc[2], 2), fontsize=8)

@@ -66,7 +66,7 @@ def draw_figure(
     width, palette
         See :class:`Look`.
     reference
-        Run and step of the reference.
+        Run, stage and step of the reference.
     out
         Directory to write to.
     entries

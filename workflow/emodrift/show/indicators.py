@@ -12,7 +12,7 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import label_steps, list_runs, prettify
+from emodrift.show.panels import label_training, list_runs, place_checkpoints, prettify
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 
@@ -42,24 +42,24 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         layout="constrained",
     )
     for column, run in enumerate(runs):
+        judged, answers = (_place_run(t, run) for t in (table, evals))
         for row, indicator in enumerate(INDICATORS):
             axes = grid[row, column]
-            line = table[(table["run"] == run) & (table["indicator"] == indicator)]
+            line = judged[judged["indicator"] == indicator]
             axes.axhline(0, color="0.85", lw=0.8, zorder=0)
-            axes.plot(line["step"], line["expected"], color="0.5", linestyle="--", lw=1)
-            axes.plot(line["step"], line["value"], color="black", marker="o")
+            axes.plot(line["place"], line["expected"], color="0.5", linestyle="--", lw=1)
+            axes.plot(line["place"], line["value"], color="black", marker="o")
             alarms = line[line["alarm"]]
-            axes.plot(alarms["step"], alarms["value"], "D", color="crimson", markersize=5)
+            axes.plot(alarms["place"], alarms["value"], "D", color="crimson", markersize=5)
         axes = grid[-1, column]
         for metric in metrics:
-            line = evals[(evals["run"] == run) & (evals["name"] == metric)]
-            axes.plot(line["step"], line["value"], color=colours[metric], label=prettify(metric))
+            line = answers[answers["name"] == metric]
+            axes.plot(line["place"], line["value"], color=colours[metric], label=prettify(metric))
             axes.fill_between(
-                line["step"], line["low"], line["high"], color=colours[metric], alpha=0.15, lw=0
+                line["place"], line["low"], line["high"], color=colours[metric], alpha=0.15, lw=0
             )
         axes.set_ylim(-0.03, 1.03)
-        label_steps(axes, evals.loc[evals["run"] == run, "step"])
-        axes.set_xlabel("training step")
+        label_training(axes, answers)
         grid[0, column].set_title(run)
     for row, indicator in enumerate(INDICATORS):
         grid[row, 0].set_ylabel(fill(TITLES[indicator], 16), fontsize=7)
@@ -74,6 +74,11 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     figure.align_ylabels(grid[:, 0])
     indicators = table.rename(columns={"indicator": "name"}).assign(panel="indicator")
     return Drawing(figure, pd.concat([indicators, evals.assign(panel="behaviour")]))
+
+
+def _place_run(table: pd.DataFrame, run: str) -> pd.DataFrame:
+    of_run = table[table["run"] == run]
+    return of_run.assign(place=place_checkpoints(of_run))
 
 
 def _pick_split(behaviour: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import list_runs
+from emodrift.show.panels import list_runs, name_checkpoints
 
 
 def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Drawing:
@@ -18,7 +18,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
     reference over emotions. Cells without reliable vectors are grey."""
     table = read_table(entries["drift"], "layers")
     runs = list_runs(table["run"])
-    steps = table.groupby("run")["step"].nunique()
+    columns = table.groupby("run")["checkpoint"].nunique()
     figure, grid = plt.subplots(
         1,
         len(runs),
@@ -26,14 +26,14 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         sharey=True,
         squeeze=False,
         layout="constrained",
-        width_ratios=[steps[run] for run in runs],
+        width_ratios=[columns[run] for run in runs],
     )
     colours = plt.get_cmap(look.palette or "viridis").with_extremes(bad="0.85")
     lowest = np.floor(10 * min(0.9, table["corrected"].min(skipna=True))) / 10
     for axes, run in zip(grid.flat, runs, strict=True):
         of_run = table[table["run"] == run]
         wide = of_run.pivot(index="layer", columns="checkpoint", values="corrected")
-        labels = of_run.groupby("checkpoint")["step"].first().astype(str)
+        labels = name_checkpoints(of_run)
         image = axes.imshow(
             wide.values, origin="lower", aspect="auto", cmap=colours, vmin=lowest, vmax=1
         )

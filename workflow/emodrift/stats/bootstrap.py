@@ -105,10 +105,12 @@ def summarise_draws(
     After the expanded percentile interval of Hesterberg (2015), The American Statistician 69.
     """
     tail = (1 - level) / 2
-    low, middle, high = np.nanquantile(draws, [tail, 0.5, 1 - tail], axis=0)
+    defined = not np.isnan(draws).any()
+    quantile, deviation = (np.quantile, np.std) if defined else (np.nanquantile, np.nanstd)
+    low, middle, high = quantile(draws, [tail, 0.5, 1 - tail], axis=0)
     ratio = student.ppf(tail, freedom) / norm.ppf(tail)
     low, high = (np.clip(middle + ratio * (end - middle), *limits) for end in (low, high))
-    return Interval(low, high, np.nanstd(draws, axis=0, ddof=1))
+    return Interval(low, high, deviation(draws, axis=0, ddof=1))
 
 
 def split_halves(n: int, halves: int, rng: np.random.Generator) -> np.ndarray:

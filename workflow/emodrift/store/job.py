@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emodrift.errors import EmodriftError
+from emodrift.store.downloads import note_downloads, release_downloads
 from emodrift.store.entry import write_entry
 from emodrift.store.partial import locate_partial
 
@@ -50,9 +51,10 @@ class Job:
 def open_job(snakemake: Any) -> Iterator[Job]:
     """Unpack Snakemake's job object and write its entry.
 
-    An :class:`EmodriftError` ends the job with one line and no traceback.
+    An :class:`EmodriftError` ends the job with one line and no traceback. Where downloads are not
+    kept, weights that the job was the last to need are deleted.
     """
-    entry = snakemake.params.entry
+    entry = dict(snakemake.params.entry)
     final = Path(str(snakemake.output[0])).parent
     store = final.parent.parent
     _log_to(Path(str(snakemake.log[0])) if snakemake.log else None)
@@ -62,10 +64,13 @@ def open_job(snakemake: Any) -> Iterator[Job]:
         for name, value in entry["inputs"].items()
     }
     try:
+        needs = entry.pop("downloads", {})
+        note_downloads(needs, store, f"{entry['stage']}/{entry['key']}")
         with write_entry(final, {k: v for k, v in entry.items() if k != "label"}) as out:
             params = entry["params"] | entry["context"]
             partial = locate_partial(final)
             yield Job(params, inputs, out, partial, store, entry["code"], entry["label"])
+        release_downloads(needs, store)
     except EmodriftError as error:
         logging.error("emodrift: error in %s of %s: %s", entry["stage"], entry["label"], error)
         raise SystemExit(1) from None
@@ -79,5 +84,5 @@ def _log_to(path: Path | None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
     )
-    for chatty in ("httpx", "urllib3", "filelock", "matplotlib", "fontTools"):
+    for chatty in ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,42 +1,22 @@
-"""Checkpoints: where they are, which step they stand for, and what identifies them.
+"""Checkpoints: which there are in a run, and which step each stands for.
 
-A local checkpoint is identified by the content of its weight, tokenizer and config files, a hub
-checkpoint by its commit. Names, paths and steps are labels: two names for the same weights share
-every result.
+Names, paths and steps are labels: two names for the same weights share every result.
 """
 
 from __future__ import annotations
 
 import glob
-import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_value
-from emodrift.study.config import CheckpointSource, Run
-from emodrift.study.hub import find_revision
-
-IDENTITY_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.bin",
-    "config.json",
-    "adapter_config.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template*",
-)
-NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
-SHAPE_KEYS = {
-    "hidden": ("hidden_size", "n_embd", "d_model"),
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-}
+from emodrift.store.digest import FileDigests
+from emodrift.store.downloads import Download
+from emodrift.study.config import CheckpointSource, Reference, Run
+from emodrift.study.hub import find_revisions
+from emodrift.study.names import count_tokens, read_name
+from emodrift.study.places import Found, add_base, read_hub, read_local, read_step
 
 
 @dataclass(frozen=True)
@@ -49,11 +29,16 @@ class Checkpoint:
         Labels: the run's name, training step, training stage, training tokens seen (or None).
     location
         What a loader needs: ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters
-        ``"base"``; with ``"initialise"``, a seed, random weights in its shape.
+        the same of the model they are merged into as ``"base"``; with
+        ``"initialise"``, a seed, random weights in its shape.
     digest
         Identity: content digest, or the hub's commit.
     hidden, layers
         Residual width and number of blocks, from its config.
+    downloads
+        Weights on the hub that loading it takes: its own, its base's.
+    staged
+        Whether its run has several stages, so that a step alone does not name it.
     """
 
     run: str
@@ -64,22 +49,14 @@ class Checkpoint:
     digest: str
     hidden: int
     layers: int
+    downloads: tuple[Download, ...] = ()
+    staged: bool = False
 
     @property
     def label(self) -> str:
-        """Human name, such as ``"healthy step 160"``."""
-        return f"{self.run} step {self.step}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint on disk or hub before it has a place in a run."""
-
-    location: dict[str, str]
-    digest: str
-    shape: dict[str, int]
-    step: int | None
-    tokens: int | None
+        """Human name, such as ``"healthy step 160"`` or, with stages, ``"olmo sft step 2"``."""
+        stage = f" {self.stage}" if self.staged else ""
+        return f"{self.run}{stage} step {self.step}"
 
 
 def list_checkpoints(
@@ -113,6 +90,7 @@ def list_checkpoints(
     """
     key = f"runs.{name}.checkpoints"
     listed: list[Checkpoint] = []
+    stages = {source.stage or run.stage or name for source in run.checkpoints}
     for source in run.checkpoints:
         found = _find(source, key, digests, allow_pickle, organisms or {}, revisions)
         for place in found:
@@ -124,16 +102,19 @@ def list_checkpoints(
                         "checkpoint-100, keep trainer_state.json, or list each with `step:`"
                     )
                 step = len(listed)
+            stage = source.stage or run.stage or name
             listed.append(
                 Checkpoint(
                     run=name,
                     step=step,
-                    stage=source.stage or run.stage or name,
-                    tokens=place.tokens if source.tokens is None else source.tokens,
+                    stage=stage,
+                    tokens=_count_tokens(source, step, place.tokens),
                     location=place.location,
                     digest=place.digest,
                     hidden=place.shape["hidden"],
                     layers=place.shape["layers"],
+                    downloads=place.downloads,
+                    staged=len(stages) > 1,
                 )
             )
     _refuse_twins(key, listed)
@@ -152,79 +133,35 @@ def check_shapes(checkpoints: list[Checkpoint]) -> None:
             )
 
 
-def find_reference(checkpoints: list[Checkpoint], run: str, step: int) -> Checkpoint:
-    """The reference among the checkpoints."""
-    of_run = [c for c in checkpoints if c.run == run]
-    for checkpoint in of_run:
-        if checkpoint.step == step:
-            return checkpoint
-    raise EmodriftError(
-        f"reference.step {step} is not a checkpoint of run {run!r}, which has steps "
-        f"{', '.join(str(c.step) for c in of_run)}"
-    )
+def find_reference(checkpoints: list[Checkpoint], reference: Reference) -> Checkpoint:
+    """The reference among the checkpoints.
+
+    Raises
+    ------
+    EmodriftError
+        Its run has no such step, or has it in several stages and none is named.
+    """
+    of_run = [c for c in checkpoints if c.run == reference.run]
+    staged = len({c.stage for c in of_run}) > 1
+    fitting = [c for c in of_run if c.step == reference.step and reference.stage in (None, c.stage)]
+    if len(fitting) > 1:
+        raise EmodriftError(
+            f"reference.step {reference.step} comes in several stages of run {reference.run!r}; "
+            f"set reference.stage to one of {', '.join(c.stage for c in fitting)}"
+        )
+    if not fitting:
+        stage = f" of stage {reference.stage!r}" if reference.stage else ""
+        there = (f"{c.stage} {c.step}" if staged else str(c.step) for c in of_run)
+        raise EmodriftError(
+            f"reference.step {reference.step}{stage} is not a checkpoint of run "
+            f"{reference.run!r}, which has steps {', '.join(there)}"
+        )
+    return fitting[0]
 
 
 def find_last_checkpoint(folder: Path) -> Path:
     """Trainer checkpoint directory of the highest step in a folder."""
-    return max(folder.glob("checkpoint-*"), key=lambda path: _read_step(path.name))
-
-
-def read_local(path: Path, key: str, digests: FileDigests, allow_pickle: bool) -> Found:
-    """Read what a local checkpoint directory is, without loading it.
-
-    Parameters
-    ----------
-    path
-        The directory.
-    key
-        Config key to name in errors.
-    digests
-        Memory of file digests.
-    allow_pickle
-        Accept ``*.bin`` weights.
-    """
-    adapter = path / "adapter_config.json"
-    if not (path / "config.json").is_file() and not adapter.is_file():
-        raise EmodriftError(
-            f"{key}: {path} is no checkpoint (neither config.json nor adapter_config.json in it); "
-            "point at the folder that save_pretrained or the Trainer wrote"
-        )
-    if not any(path.glob("*.safetensors")) and not allow_pickle:
-        others = sorted(p.name for p in path.glob("*.bin"))
-        raise EmodriftError(
-            f"{key}: {path} holds no *.safetensors file"
-            + (f" (found {', '.join(others)})" if others else "")
-            + "; save it again with safe_serialization, or set compute.allow_pickle: true if you "
-            "trust its author"
-        )
-    files = sorted(
-        {f for pattern in IDENTITY_FILES for f in path.glob(pattern) if f.name not in NOT_WEIGHTS}
-    )
-    state = _read_json(path / "trainer_state.json", key)
-    return Found(
-        location={"path": str(path)},
-        digest=digests.digest_tree(path, files),
-        shape=read_shape(_read_json(path / "config.json", key), str(path), key)
-        if not adapter.is_file()
-        else {},
-        step=state.get("global_step", _read_step(path.name)),
-        tokens=state.get("num_input_tokens_seen") or None,
-    )
-
-
-def read_shape(config: dict[str, Any], origin: str, key: str) -> dict[str, int]:
-    """Residual width and number of blocks from a model's config."""
-    config = config.get("text_config", config)
-    shape = {}
-    for dim, names in SHAPE_KEYS.items():
-        values = [config[n] for n in names if isinstance(config.get(n), int)]
-        if not values:
-            raise EmodriftError(
-                f"{key}: config.json of {origin} has none of {', '.join(names)}; "
-                "is it a decoder that transformers knows?"
-            )
-        shape[dim] = values[0]
-    return shape
+    return max(folder.glob("checkpoint-*"), key=lambda path: read_step(path.name))
 
 
 def _find(
@@ -236,7 +173,7 @@ def _find(
     revisions: Path | None,
 ) -> list[Found]:
     if source.repo:
-        found = _find_on_hub(source, key, revisions)
+        found = _find_on_hub(source, key, allow_pickle, revisions)
     else:
         pattern = source.path or str(organisms[source.organism] / "checkpoint-*")
         paths = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser())))
@@ -246,96 +183,44 @@ def _find(
                 f"{key}: no directory matches {pattern!r} (seen from {Path.cwd()}); "
                 "check the path, or train the run first"
             )
-        found = [read_local(p, key, digests, allow_pickle) for p in paths]
+        found = [read_local(p, key, digests, allow_pickle, source.adapter) for p in paths]
         found.sort(key=lambda f: (f.step is None, f.step, f.location["path"]))
     if source.step is not None:
         if len(found) != 1:
             raise EmodriftError(f"{key}: `step` is given for a pattern of {len(found)} checkpoints")
-        found = [_replace_step(found[0], source.step)]
-    return [_add_base(f, source, key, digests, allow_pickle, revisions) for f in found]
+        found = [replace(found[0], step=source.step)]
+    return [
+        f if f.adapter is None else add_base(f, source, key, digests, allow_pickle, revisions)
+        for f in found
+    ]
 
 
-def _find_on_hub(source: CheckpointSource, key: str, revisions: Path | None) -> list[Found]:
+def _find_on_hub(
+    source: CheckpointSource, key: str, allow_pickle: bool, revisions: Path | None
+) -> list[Found]:
     counts = source.token_counts or (None,) * len(source.steps)
-    places = list(zip(source.steps, counts, strict=True)) or [(None, None)]
+    labels = list(zip(source.steps, counts, strict=True)) or [(None, None)]
+    places = [
+        tuple(p.format(step=step, tokens=count) for p in (source.revision, source.subfolder))
+        for step, count in labels
+    ]
+    answers = find_revisions(source.repo, places, key, revisions)
     found = []
-    for step, count in places:
-        fill = {"step": step, "tokens": count}
-        revision = source.revision.format(**fill)
-        subfolder = source.subfolder.format(**fill)
-        known = find_revision(source.repo, revision, subfolder, key, revisions)
-        location = {"repo": source.repo, "commit": known["commit"], "subfolder": subfolder}
-        found.append(
-            Found(
-                location=location,
-                digest=digest_value(location),
-                shape={} if source.adapter else read_shape(known["config"], source.repo, key),
-                step=step,
-                tokens=None,
-            )
-        )
+    for (step, count), place, answer in zip(labels, places, answers, strict=True):
+        told = next((n for n in map(read_name, place) if n), None)
+        tokens = told.tokens if told else None
+        if count is not None:
+            tokens = count_tokens(source.revision + source.subfolder, count)
+        there = read_hub(source.repo, *place, answer, key, allow_pickle, source.adapter)
+        step = told.step if step is None and told else step
+        found.append(replace(there, step=step, tokens=tokens))
     return found
 
 
-def _add_base(
-    found: Found,
-    source: CheckpointSource,
-    key: str,
-    digests: FileDigests,
-    allow_pickle: bool,
-    revisions: Path | None,
-) -> Found:
-    is_adapter = source.adapter or not found.shape
-    if not is_adapter:
-        return found
-    base = source.base or _read_base_name(found, key)
-    if Path(base).expanduser().is_dir():
-        under = read_local(Path(base).expanduser(), key, digests, allow_pickle)
-        location = under.location["path"]
-    else:
-        repo, _, revision = base.partition("@")
-        known = find_revision(repo, revision or "main", "", key, revisions)
-        location = f"{repo}@{known['commit']}"
-        under = Found(
-            {}, digest_value(location), read_shape(known["config"], repo, key), None, None
-        )
-    return Found(
-        location={**found.location, "base": location},
-        digest=digest_value([found.digest, under.digest]),
-        shape=under.shape,
-        step=found.step,
-        tokens=found.tokens,
-    )
-
-
-def _read_base_name(found: Found, key: str) -> str:
-    path = found.location.get("path")
-    name = (
-        _read_json(Path(path) / "adapter_config.json", key).get("base_model_name_or_path")
-        if path
-        else None
-    )
-    if not name:
-        raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")
-    return name
-
-
-def _replace_step(found: Found, step: int) -> Found:
-    return Found(found.location, found.digest, found.shape, step, found.tokens)
-
-
-def _read_json(path: Path, key: str) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise EmodriftError(f"{key}: {path} is not valid JSON ({error}); copy it again") from None
-
-
-def _read_step(name: str) -> int | None:
-    digits = re.search(r"(\d+)$", name)
-    return int(digits.group(1)) if digits else None
+def _count_tokens(source: CheckpointSource, step: int, told: int | None) -> int | None:
+    if source.tokens_per_step:
+        return step * source.tokens_per_step
+    return told if source.tokens is None else source.tokens
 
 
 def _refuse_twins(key: str, checkpoints: list[Checkpoint]) -> None:

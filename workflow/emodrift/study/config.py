@@ -7,6 +7,7 @@ this file.
 from __future__ import annotations
 
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -40,18 +41,22 @@ class CheckpointSource(Section):
     """Hub repository, such as `EleutherAI/pythia-70m`."""
     revision: str = "main"
     """Branch, tag or commit; `{step}` and `{tokens}` stand for each of `steps` and `token_counts`.
-    """
+    `{step:03d}` pads with zeros."""
     subfolder: str = ""
     """Folder inside the repository; may hold `{step}` too."""
     steps: tuple[int, ...] = ()
     """Steps that `{step}` runs over."""
     token_counts: tuple[int, ...] = ()
-    """One value of `{tokens}` for each of `steps`, as the revision's name spells it."""
-    adapter: bool = False
-    """The source holds PEFT adapters, merged in memory into the base model that `base` names."""
+    """One value of `{tokens}` for each of `steps`, as the revision's name spells it; a unit behind
+    it, as in `{tokens}B`, is understood."""
+    tokens_per_step: int | None = Field(default=None, ge=1)
+    """Training tokens of a step, where steps count from the start of training."""
+    adapter: bool | None = None
+    """Whether the source holds PEFT adapters, which are merged in memory into a base model. Left
+    out, a folder with adapter_config.json and an adapter's weights is taken for one."""
     base: str | None = None
     """Base model of adapters: a local directory or `repo@revision`. Left out, the adapter's own
-    `base_model_name_or_path` is used."""
+    `base_model_name_or_path` (and `revision`) is used."""
     organism: Name | None = None
     """Run of the embedded `organism` section whose checkpoints these are."""
     stage: str | None = None
@@ -66,14 +71,33 @@ class CheckpointSource(Section):
         given = [k for k in ("path", "repo", "organism") if getattr(self, k)]
         if len(given) != 1:
             raise ValueError(f"give exactly one of path, repo, organism (found {given or 'none'})")
+        self._check_pattern()
+        if len({*self.steps}) != len(self.steps):
+            raise ValueError("`steps` names a step twice")
+        if self.base and self.adapter is False:
+            raise ValueError("`base` belongs to adapters, which `adapter: false` rules out")
+        if sum(bool(x) for x in (self.token_counts, self.tokens, self.tokens_per_step)) > 1:
+            raise ValueError("give one of tokens, token_counts and tokens_per_step")
+        return self
+
+    def _check_pattern(self) -> None:
+        pattern = self.revision + self.subfolder
+        try:
+            places = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+            pattern.format(step=0, tokens=0)
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"the pattern {pattern!r} cannot be filled in ({error}); its places are {{step}} "
+                "and {tokens}"
+            ) from None
+        if "step" in places and not self.steps:
+            raise ValueError("the pattern has {step}: list the steps under `steps`")
+        if self.steps and "step" not in places:
+            raise ValueError("`steps` is given but neither revision nor subfolder has {step}")
+        if "tokens" in places and not self.token_counts:
+            raise ValueError("the pattern has {tokens}: list them under `token_counts`")
         if self.token_counts and len(self.token_counts) != len(self.steps):
             raise ValueError("token_counts must have one value for each of steps")
-        pattern = self.revision + self.subfolder
-        if "{step}" in pattern and not self.steps:
-            raise ValueError("the pattern has {step}: list the steps under `steps`")
-        if self.steps and "{step}" not in pattern:
-            raise ValueError("`steps` is given but neither revision nor subfolder has {step}")
-        return self
 
 
 def _as_source(value: Any) -> Any:
@@ -106,6 +130,8 @@ class Reference(Section):
     """Name of a run."""
     step: int
     """Step of one of its checkpoints."""
+    stage: str | None = None
+    """Its training stage, needed where several stages of the run have that step."""
 
 
 class Source(Section):
@@ -395,6 +421,9 @@ class Compute(Section):
     docs/engine.md."""
     allow_pickle: bool = False
     """Load checkpoints that have no safetensors files. Pickled weights can run code."""
+    keep_downloads: bool = True
+    """`false`: weights that a job fetched from the hub are deleted from the hub's cache once the
+    last job that needs them is done. What was in the cache before stays."""
 
 
 class Study(Section):

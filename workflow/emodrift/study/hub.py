@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from emodrift.errors import EmodriftError
+from tqdm import tqdm
+
+from emodrift.store.downloads import explain_hub, is_weights, list_files
+
+QUESTIONS_AT_A_TIME = 8
+
+
+class _NoBar(tqdm):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options | {"disable": True})
 
 
 def find_revision(
     repo: str, revision: str, subfolder: str, key: str, memory: Path | None
 ) -> dict[str, Any]:
-    """Commit and model config of a hub revision.
+    """Commit, configs and files of one hub revision; see :func:`find_revisions`."""
+    return find_revisions(repo, [(revision, subfolder)], key, memory)[0]
 
-    The answer is kept in `memory`, so that planning asks the hub once; delete the file to have
+
+def find_revisions(
+    repo: str, places: Sequence[tuple[str, str]], key: str, memory: Path | None
+) -> list[dict[str, Any]]:
+    """Commits, configs and files of hub revisions.
+
+    The answers are kept in `memory`, so that planning asks the hub once; delete the file to have
     moving branches looked up again. Without network the local hub cache answers.
 
     Parameters
     ----------
-    repo, revision, subfolder
-        Place on the hub.
+    repo
+        Hub repository.
+    places
+        Revision and subfolder of each.
     key
         Config key to name in errors.
     memory
@@ -28,53 +49,53 @@ def find_revision(
 
     Returns
     -------
-    dict
-        ``{"commit": str, "config": dict}``.
+    list of dict
+        ``{"commit": str, "config": dict, "adapter": dict, "files": dict}``: `config` and `adapter`
+        are config.json and adapter_config.json, empty where there is none; `files` are those of
+        the folder, name -> [size in bytes, identity of the content].
     """
-    name = f"{repo}@{revision}/{subfolder}"
+    names = [f"{repo}@{revision}/{subfolder}" for revision, subfolder in places]
     known = json.loads(memory.read_text()) if memory and memory.exists() else {}
-    if name not in known:
-        known[name] = _ask_hub(repo, revision, subfolder, key)
+    asked = {
+        name: place
+        for name, place in zip(names, places, strict=True)
+        if "files" not in known.get(name, {})
+    }
+    if asked:
+        with ThreadPoolExecutor(QUESTIONS_AT_A_TIME) as pool:
+            answers = pool.map(lambda place: _ask_hub(repo, *place, key), asked.values())
+            known |= dict(zip(asked, answers, strict=True))
         if memory:
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text(json.dumps(known, indent=1, sort_keys=True))
-    return known[name]
+            _remember(known, memory)
+    return [known[name] for name in names]
+
+
+def _remember(known: dict[str, Any], memory: Path) -> None:
+    # an answer without weights comes from a cache that holds but a part: ask again next time
+    known = {k: v for k, v in known.items() if any(map(is_weights, v.get("files", ())))}
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    scratch = memory.with_suffix(f".{os.getpid()}")
+    scratch.write_text(json.dumps(known, indent=1, sort_keys=True))
+    scratch.replace(memory)
 
 
 def _ask_hub(repo: str, revision: str, subfolder: str, key: str) -> dict[str, Any]:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     folder = f"{subfolder}/" if subfolder else ""
     wanted = [f"{folder}config.json", f"{folder}adapter_config.json"]
-    try:
-        snapshot = Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-    except RevisionNotFoundError:
-        raise EmodriftError(f"{key}: hub repo {repo} has no revision {revision!r}") from None
-    except GatedRepoError:
-        raise EmodriftError(
-            f"{key}: hub repo {repo} is gated; accept its terms and set HF_TOKEN"
-        ) from None
-    except RepositoryNotFoundError:
-        raise EmodriftError(
-            f"{key}: hub repo {repo} does not exist, or is private and HF_TOKEN does not open it"
-        ) from None
-    except LocalEntryNotFoundError:
-        raise EmodriftError(
-            f"{key}: the hub is out of reach and {repo}@{revision} is not in the local cache; "
-            "download it where there is network, or give a local `path`"
-        ) from None
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        raise EmodriftError(f"{key}: the hub answered {status} for {repo}@{revision}") from None
-    config = snapshot / subfolder / "config.json"
+    with explain_hub(key, repo, revision):
+        snapshot = Path(
+            snapshot_download(repo, revision=revision, allow_patterns=wanted, tqdm_class=_NoBar)
+        )
+        files = list_files(repo, snapshot.name, subfolder)
     return {
         "commit": snapshot.name,
-        "config": json.loads(config.read_text()) if config.is_file() else {},
+        "config": _read_json(snapshot / wanted[0]),
+        "adapter": _read_json(snapshot / wanted[1]),
+        "files": {name: list(file) for name, file in files.items()},
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}

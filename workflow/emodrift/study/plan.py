@@ -14,6 +14,7 @@ from typing import Any
 
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_code, digest_value, make_key
+from emodrift.store.downloads import list_places
 from emodrift.store.entry import Entry, entry_exists
 from emodrift.study.checkpoints import (
     Checkpoint,
@@ -119,6 +120,39 @@ class Plan:
         earlier = self.after.get(entry.place)
         waits = earlier and not entry_exists(self.store / entry.place)
         return entry.list_inputs() + ([earlier] if waits else [])
+
+    def describe(self, entry: Entry) -> dict[str, Any]:
+        """An entry as plain values for its job, with the downloads that the job is to clear up."""
+        kept = self.study.compute.keep_downloads
+        return entry.describe() | {"downloads": {} if kept else self.list_needs(entry)}
+
+    def list_needs(self, entry: Entry | None = None) -> dict[str, dict[str, Any]]:
+        """Weights on the hub and the entries whose jobs load them.
+
+        Parameters
+        ----------
+        entry
+            List only what its job loads, and what shares a file with that.
+
+        Returns
+        -------
+        dict
+            Place on the hub -> ``download`` and ``entries``; see
+            :func:`emodrift.store.downloads.release_downloads`.
+        """
+        downloads = {d.place: d for c in self.checkpoints for d in c.downloads}
+        entries: dict[str, list[str]] = {place: [] for place in downloads}
+        for other in self.entries.values():
+            for place in list_places(other.context.get("model", {}).get("location", {})):
+                entries[place].append(other.place)
+        if entry is not None:
+            loaded = [d for p, d in downloads.items() if entry.place in entries[p]]
+            shared = {content for d in loaded for content in d.contents}
+            downloads = {p: d for p, d in downloads.items() if shared & d.contents}
+        return {
+            place: {"download": tuple(d), "entries": entries[place]}
+            for place, d in downloads.items()
+        }
 
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
@@ -257,7 +291,7 @@ def _plan_checkpoints(
         )
     ]
     check_shapes(plan.checkpoints)
-    reference = find_reference(plan.checkpoints, study.reference.run, study.reference.step)
+    reference = find_reference(plan.checkpoints, study.reference)
     _check_layer(study, reference)
 
     chat = describe_chat(study.activations, plan.store)
@@ -273,7 +307,7 @@ def _plan_checkpoints(
         for c, a in zip(plan.checkpoints, activations, strict=True)
     ]
     summaries = _plan_summaries(plan, reference, lock, activations, vectors, twin, responses)
-    figures = _plan_figures(plan, summaries)
+    figures = _plan_figures(plan, summaries, reference)
     plan.publication = _plan_publication(plan, summaries, figures, lock)
 
 
@@ -465,7 +499,9 @@ def _plan_summaries(
     }
 
 
-def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry]:
+def _plan_figures(
+    plan: Plan, summaries: Mapping[str, Entry], reference: Checkpoint
+) -> dict[str, Entry]:
     section = plan.study.figures
     unknown = sorted(set(section.palettes) - set(FIGURES))
     if unknown:
@@ -481,8 +517,9 @@ def _plan_figures(plan: Plan, summaries: Mapping[str, Entry]) -> dict[str, Entry
                 "width": section.width,
                 "palette": section.palettes.get(name),
                 "reference": {
-                    "run": plan.study.reference.run,
-                    "step": plan.study.reference.step,
+                    "run": reference.run,
+                    "stage": reference.stage,
+                    "step": reference.step,
                 },
             },
             inputs={stage: summaries[stage] for stage in needed},

@@ -11,9 +11,9 @@ import yaml
 
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_value
-from emodrift.study.checkpoints import read_local
 from emodrift.study.config import Compute, Source
 from emodrift.study.hub import find_revision
+from emodrift.study.places import read_local
 from emodrift.study.writer import Writer
 
 HELDOUT = 0.3

@@ -40,7 +40,7 @@ def raise_alarms(
     roles
         Run -> ``healthy`` or ``observed``.
     reference
-        Run and step of the reference. Checkpoints before it, in its run, raise no alarm.
+        Run, stage and step of the reference. Checkpoints before it, in its run, raise no alarm.
     alarms
         Config: false_alarm_rate, consecutive, slack.
     seed
@@ -73,7 +73,8 @@ def is_before(table: pd.DataFrame, reference: Mapping[str, Any]) -> pd.Series:
     """Checkpoints of the reference's run up to the reference itself."""
     of_run = table["run"] == reference["run"]
     place = table.groupby("run").cumcount()
-    at = place[of_run & (table["step"] == reference["step"])].iloc[0]
+    same = (table["stage"] == reference["stage"]) & (table["step"] == reference["step"])
+    at = place[of_run & same].iloc[0]
     return of_run & (place <= at)
 
 

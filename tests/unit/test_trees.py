@@ -1,0 +1,150 @@
+"""Replies packed as a tree behind prompts score as they do alone, in every family and place."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from accelerate import dispatch_model
+
+from emodrift.errors import EmodriftError
+from emodrift.measure.gradients import differentiate_prompts
+from emodrift.measure.responses import score_steered
+from emodrift.measure.trees import (
+    grow_tree,
+    measure_sizes,
+    pack_rows,
+    run_packed,
+    score_replies,
+    verify_trees,
+)
+from emodrift.models.loading import verify_network
+from emodrift.models.memory import TokenBudget
+from emodrift.organisms.tokenizer import build_tokenizer
+from tests.families import CONFIGS, WINDOW, build_model, build_network
+
+REPLIES = {"no": [[20, 21, 22], [23]], "yes": [list(range(30, 30 + WINDOW + 2)), [20, 24]]}
+NAMES = [f"prompt {row}" for row in range(4)]
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    """Token ids, from shorter to longer than the attention window."""
+    generator = torch.Generator().manual_seed(3)
+    lengths = (3, WINDOW, 2 * WINDOW, 4 * WINDOW)
+    return [torch.randint(5, 300, (n,), generator=generator).tolist() for n in lengths]
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return grow_tree(REPLIES)
+
+
+@torch.inference_mode()
+def score_alone(model, prompts):
+    """Mean log-probability of each phrasing, one pass each, averaged in likelihood."""
+    table = np.empty((len(prompts), len(REPLIES)))
+    for row, prompt in enumerate(prompts):
+        for column, phrasings in enumerate(REPLIES.values()):
+            scores = []
+            for reply in phrasings:
+                ids = torch.tensor([prompt + reply])
+                logits = model.network(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
+                ).logits[0]
+                logp = logits.log_softmax(-1)[len(prompt) - 1 : -1]
+                scores.append(logp[torch.arange(len(reply)), reply].mean())
+            table[row, column] = torch.stack(scores).logsumexp(0) - np.log(len(scores))
+    return table
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@torch.inference_mode()
+def test_packed_replies_score_as_they_do_alone(kind, prompts, tree):
+    model = build_model(kind)
+    packed = pack_rows(prompts, tree)
+    last = run_packed(model, packed)[model.layers - 1]
+    found = score_replies(model, last, packed, tree, "mean").numpy()
+    np.testing.assert_allclose(found, score_alone(model, prompts), atol=2e-4)
+    verify_trees(model, prompts, tree, TokenBudget(64), NAMES)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2"])
+def test_slopes_of_log_odds_are_those_of_finite_steering(kind, prompts, tree):
+    model = build_model(kind)
+    budget = TokenBudget(200)
+    targets = [(row, 0) for row in range(len(prompts))]
+    found = differentiate_prompts(
+        model, prompts, tree, targets, "all", "mean", budget, False, NAMES
+    )
+    direction = torch.nn.functional.normalize(
+        torch.randn(1, 32, generator=torch.Generator().manual_seed(4)), dim=1
+    )
+    for layer in (1, 3):
+        norm = float(found.norms[layer])
+        step = 2e-3
+        scores = score_steered(
+            model,
+            prompts,
+            tree,
+            direction,
+            layer,
+            [-step * norm, step * norm],
+            "all",
+            "mean",
+            budget,
+            NAMES,
+        )
+        odds = scores[0, :, :, 0] - scores[0, :, :, 1]
+        slope = (odds[1] - odds[0]) / (2 * step)
+        expected = found.gradients[:, layer] @ direction[0].numpy()
+        np.testing.assert_allclose(slope, expected, rtol=0.01, atol=0.01)
+
+
+def test_attention_that_is_cut_off_in_a_way_of_its_own_is_refused_for_long_prompts(prompts, tree):
+    config = transformers.GPTNeoConfig(
+        vocab_size=len(build_tokenizer()),
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=12,
+        max_position_embeddings=100,
+        initializer_range=0.3,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    torch.manual_seed(0)
+    model = verify_network(transformers.GPTNeoForCausalLM(config), build_tokenizer(), "sft step 3")
+    short = grow_tree({"no": [[20, 21]], "yes": [[22]]})
+    verify_trees(model, prompts[:2], short, TokenBudget(64), NAMES)
+    with pytest.raises(EmodriftError, match=r"prompt 3 has 20 tokens.*cut off.*shorten or drop"):
+        verify_trees(model, prompts, tree, TokenBudget(64), NAMES)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_model_in_pieces_gives_the_same_scores_and_gradients(recompute, prompts, tree, tmp_path):
+    places = {"lm_head": "disk", "model.norm": "cpu", "model.rotary_emb": "cpu"}
+    places |= {f"model.layers.{k}": "disk" if k % 2 else "cpu" for k in range(4)}
+    places["model.embed_tokens"] = "disk"
+    network = dispatch_model(
+        copy.deepcopy(build_network("llama")), places, "cpu", offload_dir=str(tmp_path)
+    )
+    results = []
+    for model in (build_model("llama"), verify_network(network, build_tokenizer(), "x")):
+        results.append(
+            differentiate_prompts(
+                model,
+                prompts,
+                tree,
+                [(0, 0), (0, 1), (2, 1)],
+                "reply",
+                "mean",
+                TokenBudget(max(measure_sizes(prompts, tree))),
+                recompute,
+                NAMES,
+            )
+        )
+    for whole, spread in zip(*results, strict=True):
+        np.testing.assert_allclose(spread, whole, rtol=1e-4, atol=1e-5)
