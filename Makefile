@@ -5,7 +5,7 @@ STUDY ?= config/config.yaml
 SETUP := $(VENV)/.set-up
 BIN := $(VENV)/bin
 
-.PHONY: study smoke test docs lint
+.PHONY: study smoke test docs validation lint
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -19,8 +19,11 @@ test: $(SETUP)  ## run all tests
 docs: $(SETUP)  ## write the generated pages again
 	$(BIN)/python -m emodrift.study.reference
 
+validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation
+
 lint: $(SETUP)
-	$(BIN)/ruff check workflow tests && $(BIN)/ruff format --check workflow tests
+	$(BIN)/ruff check workflow tests validation && $(BIN)/ruff format --check workflow tests validation
 
 $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "emodrift is pinned for Python 3.11: set PYTHON=python3.11"'

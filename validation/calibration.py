@@ -22,31 +22,46 @@ from emodrift.drift.direction import (
     exceed_controls,
     jackknife_cosine,
 )
-from emodrift.drift.fragmentation import measure_rank
+from emodrift.drift.fragmentation import center_stories, measure_rank
 from emodrift.drift.maps import rate_components
 from emodrift.drift.slopes import compute_slopes
 from emodrift.stats.bootstrap import draw_weights
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import Texts, clean_texts, find_confounds, fit_texts
+from emodrift.vectors.fitting import clean_texts, find_confounds, fit_texts
 from emodrift.vectors.lock import judge_layers
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled
 from validation.effects import METRICS, Amounts, ask, draw_axes, draw_behaviour
 from validation.repeating import Rows
-from validation.texts import Setting, measure_texts, plant_pairs, read_planted
+from validation.texts import (
+    CONFOUND_VARIANCE,
+    Setting,
+    clean_stories,
+    measure_texts,
+    plant_pairs,
+    read_planted,
+)
 
 DRAWS = 199
 EMOTIONS = 6
 BUNDLES = {"caution": ["e00", "e01"]}
 FLIPS = 199
 TURNED = 20.0
+GROUPS = {
+    "turning": ("turned", "any turned", "beyond controls"),
+    "effects": ("slope", "modularity"),
+    "others": ("fragments", "ratings", "layer"),
+}
+CAUTIOUS = ("whitened", "all turned 0")
+LONGER = 1.5
 
 
 def turn_nothing(setting: Setting, estimator: str, seed: int) -> Rows:
     """Two checkpoints with the same directions, lengths and noise apart."""
     rng = np.random.default_rng(seed)
     same, _ = plant_pairs([0.0] * (EMOTIONS // 2), setting.hidden, rng)
-    texts = read_planted((same, 1.5 * same), setting, rng)
+    longer = LONGER if estimator == "difference_of_means" else 1.0
+    texts = read_planted((same, longer * same), setting, rng)
     base, now = (measure_texts(t, estimator) for t in texts)
     now, base = share_confounds(now, base)
     grams = compute_grams(now.fit.emotions.values, base.fit.emotions.values)
@@ -82,7 +97,7 @@ def move_by_chance(amounts: Amounts, seed: int) -> Rows:
     setting = Setting(hidden=amounts.hidden, controls=0)
     meaningless = np.zeros((EMOTIONS, setting.hidden))
     (texts,) = read_planted([meaningless], setting, rng)
-    clean = clean_texts(texts, find_confounds(texts.neutral, 0.5))
+    clean = clean_texts(texts, find_confounds(texts.neutral, CONFOUND_VARIANCE))
     stories, labels = clean.stories.values, clean.stories["label"].values
     shuffled = np.nanmean(fit_texts(clean, "difference_of_means").emotions.values, axis=0)
     nulls = {
@@ -122,9 +137,9 @@ def fragment_nothing(setting: Setting, seed: int) -> Rows:
     rng = np.random.default_rng(seed)
     vectors, _ = plant_pairs([0.0] * (EMOTIONS // 2), setting.hidden, rng)
     (texts,) = read_planted([vectors], setting, rng)
-    own = texts.stories[texts.stories["label"].values == "e00"]
-    mean = texts.stories.groupby("topic").mean().sel(topic=own["topic"]).values
-    rank = measure_rank(own.values - mean, own["topic"].values, DRAWS, rng)
+    centred = center_stories(clean_stories(texts))
+    own = centred[centred["label"].values == "e00"]
+    rank = measure_rank(own.values, own["topic"].values, DRAWS, 0.95, rng)
     return [{"test": "fragments", "p": rank.p, "draws": DRAWS}]
 
 
@@ -157,8 +172,6 @@ def steer_by_chance(amounts: Amounts, seed: int) -> Rows:
     return [{"test": "layer steers", "p": float(judged["p"][0]), "draws": DRAWS}]
 
 
-
-
 EXPERIMENTS: list[Any] = [
     partial(turn_nothing, Setting(own=0.3), "difference_of_means"),
     partial(turn_nothing, Setting(own=0.3, hidden=24), "whitened_difference"),
@@ -171,30 +184,39 @@ EXPERIMENTS: list[Any] = [
 ]
 
 
-def judge_uniformity(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Kolmogorov–Smirnov test of uniform p-values, and how often p is at most .05, by test.
+def spread_steps(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Rows with ``spread``, and the group of each test for the figure.
 
-    A p-value from n draws is one of n + 1 values; it is spread evenly over the step below it, which
-    makes it uniform if it is so in steps.
+    A p-value from n draws is one of n + 1 values; spread evenly over the step below it, it is
+    uniform if it was so in steps.
 
     Parameters
     ----------
     rows
         test, p, draws.
     """
+    step = 1 / (rows["draws"] + 1)
+    group = [next(g for g, names in GROUPS.items() if t.startswith(names)) for t in rows["test"]]
+    return rows.assign(spread=rows["p"] - rng.random(len(rows)) * step, group=group)
+
+
+def judge_uniformity(rows: pd.DataFrame) -> pd.DataFrame:
+    """Kolmogorov–Smirnov test of uniform p-values, and how often p is at most .05, by test.
+
+    Parameters
+    ----------
+    rows
+        From :func:`spread_steps`.
+    """
     found = []
-    for test, of_test in rows.groupby("test", sort=False):
-        p = of_test["p"].to_numpy()
-        step = 1 / (of_test["draws"].to_numpy() + 1)
-        known = ~np.isnan(p)
-        number = int(known.sum())
-        spread = (p - rng.random(len(p)) * step)[known]
+    for test, of_test in rows.dropna(subset="p").groupby("test", sort=False):
+        number = len(of_test)
         found.append(
             {
                 "test": test,
                 "repetitions": number,
-                "ks_p": float(kstest(spread, "uniform").pvalue),
-                "below_05": float((p[known] <= 0.05).mean()),
+                "ks_p": float(kstest(of_test["spread"], "uniform").pvalue),
+                "below_05": float((of_test["p"] <= 0.05).mean()),
                 "lowest": binom.ppf(0.025, number, 0.05) / number,
                 "highest": binom.ppf(0.975, number, 0.05) / number,
             }

@@ -26,7 +26,6 @@ from emodrift.drift.coupling import (
 )
 from emodrift.drift.direction import (
     Grams,
-    Jackknife,
     compute_grams,
     estimate_cosine,
     jackknife_cosine,
@@ -34,7 +33,7 @@ from emodrift.drift.direction import (
     widen,
 )
 from emodrift.drift.evocation import contrast_groups, correlate
-from emodrift.drift.fragmentation import measure_rank
+from emodrift.drift.fragmentation import center_stories, measure_rank
 from emodrift.drift.knobs import measure_knobs
 from emodrift.drift.modularity import (
     measure_entanglement,
@@ -59,6 +58,7 @@ from validation.repeating import Rows
 from validation.texts import (
     ANGLES,
     Setting,
+    clean_stories,
     draw_rotation,
     measure_texts,
     plant_pairs,
@@ -68,6 +68,7 @@ from validation.texts import (
 )
 
 LEVEL = 0.95
+NOT_PROMISED = ("plain cosine", "not aligned", "aligned cosine", "model: space rotated, aligned")
 LENGTHS = (0.5, 1.0, 2.0)
 MERGED = (0.0, 15.0, 30.0, 45.0)
 SCALES = (0.5, 1.0, 2.0)
@@ -141,11 +142,11 @@ def fragment_directions(setting: Setting, seed: int) -> Rows:
     rng = np.random.default_rng(seed)
     vectors, truth = fragment(setting, rng)
     (texts,) = read_planted([vectors], setting._replace(topic_noise=0.0, controls=0), rng)
+    centred = center_stories(clean_stories(texts))
     rows = []
-    for k, emotion in enumerate(sorted(set(texts.stories["label"].values))[: len(FRAGMENTS)]):
-        own = texts.stories[texts.stories["label"].values == emotion]
-        mean = texts.stories.groupby("topic").mean().sel(topic=own["topic"]).values
-        found = measure_rank(own.values - mean, own["topic"].values, 19, LEVEL, rng)
+    for k, emotion in enumerate(sorted(set(centred["label"].values))[: len(FRAGMENTS)]):
+        own = centred[centred["label"].values == emotion]
+        found = measure_rank(own.values, own["topic"].values, 19, LEVEL, rng)
         rows += _list_rows(
             "fragments", [FRAGMENTS[k]], truth[[k]], *([v] for v in (found.value, *found[1:3]))
         )
@@ -242,10 +243,11 @@ EXPERIMENTS = {
     "directions, 30 noisy topics": partial(
         turn_directions, Setting(topics=30, topic_noise=1.5, own=0.2)
     ),
-    "whole space": partial(rotate_space, Setting()),
+    "whole space, near": partial(rotate_space, Setting(own=0.05)),
+    "whole space, far": partial(rotate_space, Setting(own=0.5)),
     "lengths": partial(scale_lengths, Setting()),
     "mergers": partial(merge_directions, Setting()),
-    "fragments": partial(fragment_directions, Setting(stories=4)),
+    "fragments": partial(fragment_directions, Setting(stories=5, story_noise=0.4)),
     "evocation": partial(evoke, Amounts(families=10)),
     "effects": partial(steer, Amounts()),
 }
@@ -264,7 +266,7 @@ def count_covered(rows: pd.DataFrame) -> pd.DataFrame:
     -------
     pd.DataFrame
         ``coverage``; ``lowest`` and ``highest``: between which it lies in 95 % of such series if
-        the true rate is .95.
+        the true rate is .95; ``promised``, whether the quantity estimates what is planted.
     """
     inside = (rows["low"] <= rows["truth"] + 1e-12) & (rows["high"] >= rows["truth"] - 1e-12)
     rows = rows.assign(
@@ -281,6 +283,10 @@ def count_covered(rows: pd.DataFrame) -> pd.DataFrame:
         width=("width", "median"),
         coverage=("covered", "mean"),
     ).reset_index()
+    table["promised"] = ~table["quantity"].isin(NOT_PROMISED)
+    several = table.groupby("quantity")["experiment"].transform("nunique") > 1
+    detail = ", " + table["experiment"].str.partition(", ")[2]
+    table["label"] = table["quantity"] + detail.where(several, "")
     number = table["repetitions"]
     table["lowest"] = binom.ppf(0.025, number, LEVEL) / number
     table["highest"] = binom.ppf(0.975, number, LEVEL) / number

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+
 from emodrift.drift.alignment import gather_background
 from emodrift.drift.checkpoint import Measured
-
 from emodrift.stats.measures import normalise
 from emodrift.vectors.fitting import Texts, clean_texts, find_confounds, fit_texts
 
 ANGLES = (0.0, 5.0, 15.0, 30.0, 60.0, 90.0)
 CONFOUND = 3.0
+CONFOUND_VARIANCE = 0.5
 DECAY = 0.5
 
 
@@ -112,14 +113,17 @@ def read_planted(
     return [Texts(*found) for found in zip(*kinds, controls, strict=True)]
 
 
-def measure_texts(
-    texts: Texts, estimator: str = "difference_of_means", confound_variance: float = 0.5
-) -> Measured:
+def measure_texts(texts: Texts, estimator: str = "difference_of_means") -> Measured:
     """A checkpoint's texts as the drift stage holds them, meaningless vectors left out."""
-    confounds = find_confounds(texts.neutral, confound_variance)
+    confounds = find_confounds(texts.neutral, CONFOUND_VARIANCE)
     fit = fit_texts(clean_texts(texts, confounds), estimator)
     norm = float(np.linalg.norm(texts.stories.values, axis=-1).mean())
     return Measured(fit, confounds, np.empty((0, 0, 0)), norm, gather_background(texts))
+
+
+def clean_stories(texts: Texts) -> xr.DataArray:
+    """Stories without the confounds that neutral texts show."""
+    return clean_texts(texts, find_confounds(texts.neutral, CONFOUND_VARIANCE)).stories
 
 
 def rotate_texts(texts: Texts, rotation: np.ndarray) -> Texts:
