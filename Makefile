@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study smoke test docs lint bench
+.PHONY: study smoke test docs validation lint bench
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -21,9 +21,12 @@ test: $(SETUP)  ## run all tests
 docs: $(SETUP)  ## write the generated pages again
 	$(BIN)/python -m emodrift.study.reference
 
+validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation
+
 lint: $(SETUP)
-	$(BIN)/ruff check workflow tests benchmarks
-	$(BIN)/ruff format --check workflow tests benchmarks
+	$(BIN)/ruff check workflow tests benchmarks validation
+	$(BIN)/ruff format --check workflow tests benchmarks validation
 
 bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --model tiny" to try
 	$(BENCH_PYTHON) -m benchmarks.run --environments $(BENCH) $(OPTIONS)

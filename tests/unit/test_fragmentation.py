@@ -22,16 +22,18 @@ def plant(parts, seed, noise=0.5):
 def test_planted_sub_directions_raise_the_rank_and_are_counted(parts):
     rng = np.random.default_rng(0)
     stories = plant(parts, parts)
-    rank = measure_rank(stories, NAMES, 300, rng)
+    rank = measure_rank(stories, NAMES, 300, 0.95, rng)
     assert rank.p < 0.01
     assert rank.value == pytest.approx(parts, abs=0.6)
+    assert rank.low < parts < rank.high
     assert rank.null < rank.value - 0.4
     assert count_directions(stories, NAMES, rng) == parts
 
 
 def test_a_whole_emotion_has_one_direction_and_a_uniform_p_value():
     found = [
-        measure_rank(plant(1, seed), NAMES, 99, np.random.default_rng(seed)) for seed in range(200)
+        measure_rank(plant(1, seed), NAMES, 99, 0.95, np.random.default_rng(seed))
+        for seed in range(200)
     ]
     assert kstest([rank.p for rank in found], "uniform").pvalue > 0.01
     counts = [count_directions(plant(1, s), NAMES, np.random.default_rng(s)) for s in range(5)]
@@ -41,5 +43,5 @@ def test_a_whole_emotion_has_one_direction_and_a_uniform_p_value():
 def test_topics_of_one_story_say_nothing():
     stories = plant(2, 0)[::EACH]
     rng = np.random.default_rng(0)
-    assert np.isnan(measure_rank(stories, NAMES[::EACH], 99, rng)).all()
+    assert np.isnan(measure_rank(stories, NAMES[::EACH], 99, 0.95, rng)).all()
     assert np.isnan(count_directions(stories, NAMES[::EACH], rng))

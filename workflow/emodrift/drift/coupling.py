@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,13 +35,24 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
-from emodrift.stats.bootstrap import draw_weights, summarise_draws
+from emodrift.stats.bootstrap import UNLIMITED, count_freedom, draw_weights, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.vectors.lock import open_bundles, open_lock
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
+
+
+class Resampling(NamedTuple):
+    """A bootstrap over families of prompts: weights (draw, prompt), and degrees of freedom."""
+
+    weights: np.ndarray
+    freedom: int
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Means of values (..., prompt) at every draw, (draw, ...)."""
+        return self.weights @ values.T / self.weights.sum(1).reshape(-1, *[1] * (values.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Question:
     metrics: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, Any]
     seed: int
-    drawn: dict[Any, np.ndarray] = field(default_factory=dict)
+    drawn: dict[Any, Resampling] = field(default_factory=dict)
 
     @property
     def layer(self) -> int:
@@ -75,17 +86,25 @@ class Question:
         """Emotions, then bundles."""
         return [*self.emotions, *self.bundles]
 
-    def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
-        """Bootstrap weights (draw, prompt); equal families give equal weights."""
+    def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> Resampling:
+        """Bootstrap over families within strata; equal families give equal weights."""
         asked = tuple(families), None if strata is None else tuple(strata)
         if asked not in self.drawn:
             rng = np.random.default_rng(self.seed)
-            self.drawn[asked] = draw_weights(families, self.statistics["draws"], rng, strata)
+            weights = draw_weights(families, self.statistics["draws"], rng, strata)
+            self.drawn[asked] = Resampling(weights, count_freedom(families, strata))
         return self.drawn[asked]
 
-    def bound(self, name: str, value: np.ndarray, draws: np.ndarray) -> list[dict[str, float]]:
+    def bound(
+        self,
+        name: str,
+        value: np.ndarray,
+        draws: np.ndarray,
+        freedom: int,
+        limits: tuple[float, float] = UNLIMITED,
+    ) -> list[dict[str, float]]:
         """For each concept an estimate (concept,) with interval and error of its draws."""
-        interval = summarise_draws(draws, self.statistics["level"])
+        interval = summarise_draws(draws, self.statistics["level"], freedom, limits)
         return [
             {
                 name: float(v),
@@ -162,14 +181,13 @@ def add_bundles(
 
 def average_targets(
     question: Question, exact: xr.DataArray, metric: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slopes of a metric (concept, target), families (target,), resampled means (draw, concept)."""
+) -> tuple[np.ndarray, np.ndarray, Resampling]:
+    """Slopes of a metric (concept, target), families (target,), and their bootstrap."""
     chosen = select_targets(exact, metric)
     emotions = exact.values[question.kinds == "emotion"][:, chosen]
     slopes = add_bundles(emotions, question.emotions, question.bundles)
     families, splits = exact["family"].values[chosen], exact["split"].values[chosen]
-    drawn = question.draw(families, splits)
-    return slopes, families, drawn @ slopes.T / drawn.sum(1, keepdims=True)
+    return slopes, families, question.draw(families, splits)
 
 
 def draw_null_slopes(question: Question, gradient: np.ndarray) -> dict[str, np.ndarray]:
@@ -195,17 +213,16 @@ def draw_null_slopes(question: Question, gradient: np.ndarray) -> dict[str, np.n
 def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Dataset) -> Rows:
     """Rows (concept, metric) of slopes at strength 0."""
     at_layer = gradients["gradient"].sel(layer=question.layer).values
-    statistics = question.statistics
     named = name_metrics(question.concepts, question.bundles, question.metrics)
     rows: Rows = []
     for column, (name, metric) in enumerate(question.metrics.items()):
-        slopes, families, draws = average_targets(question, exact, metric)
+        slopes, families, drawn = average_targets(question, exact, metric)
         value = slopes.mean(1)
         nulls = draw_null_slopes(question, at_layer[select_targets(exact, metric)].mean(0))
         p = {kind: count_extremes(np.abs(value), np.abs(null)) for kind, null in nulls.items()}
-        rng = np.random.default_rng(question.seed)
-        steady = measure_stability(slopes, families, statistics["draws"], statistics["level"], rng)
-        for i, estimate in enumerate(question.bound("slope", value, draws)):
+        steady = measure_stability(slopes, families, question.statistics["level"])
+        bounds = question.bound("slope", value, drawn.average(slopes), drawn.freedom)
+        for i, estimate in enumerate(bounds):
             rows.append(
                 {"concept": question.concepts[i], "metric": name}
                 | estimate
@@ -213,8 +230,8 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
                     "bundle": question.concepts[i] in question.bundles,
                     "named": bool(named[i, column]),
                     "stability": float(steady.value[i]),
-                    "stability_low": float(steady.interval.low[i]),
-                    "stability_high": float(steady.interval.high[i]),
+                    "stability_low": float(steady.low[i]),
+                    "stability_high": float(steady.high[i]),
                     "family_sign_consistency": float(steady.sign_consistency[i]),
                 }
                 | {f"null_sd_{kind}": float(null[:, i].std()) for kind, null in nulls.items()}
@@ -241,9 +258,10 @@ def describe_finite(question: Question, scores: xr.DataArray) -> Rows:
             for unit, array in slopes.items():
                 part = array.sel(reply_class=metric["toward"]).values[:, chosen]
                 ours = _add_bundles(question, part)
-                resampled = drawn @ ours.T / drawn.sum(1, keepdims=True)
+                resampled = drawn.average(ours)
                 null = float(part[question.kinds == "random"].mean(1).std(ddof=1))
-                for i, estimate in enumerate(question.bound(unit, ours.mean(1), resampled)):
+                bounds = question.bound(unit, ours.mean(1), resampled, drawn.freedom)
+                for i, estimate in enumerate(bounds):
                     columns[i] |= estimate | {f"{unit}_null_sd": null}
                 if unit == "log_odds":
                     signs = np.sign(ours) == np.sign(ours.mean(1, keepdims=True))
@@ -274,13 +292,13 @@ def describe_dose(question: Question, scores: xr.DataArray) -> Rows:
     for name, metric in question.metrics.items():
         chosen = suites == metric["suite"]
         drawn = question.draw(scores["family"].values[chosen], splits[chosen])
-        share = drawn / drawn.sum(1, keepdims=True)
         for k, strength in enumerate(scores["strength"].values):
             columns: list[dict[str, float]] = [{} for _ in question.concepts]
             for unit, change in changes.items():
                 of_class = change.sel(reply_class=metric["toward"]).values[:, k][:, chosen]
                 ours = _add_bundles(question, of_class)
-                for i, estimate in enumerate(question.bound(unit, ours.mean(1), share @ ours.T)):
+                bounds = question.bound(unit, ours.mean(1), drawn.average(ours), drawn.freedom)
+                for i, estimate in enumerate(bounds):
                     columns[i] |= estimate
             rows += [
                 {"concept": concept, "metric": name, "strength": float(strength)} | columns[i]
@@ -292,15 +310,16 @@ def describe_dose(question: Question, scores: xr.DataArray) -> Rows:
 def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.Dataset) -> Rows:
     """Rows (concept) of modularity and entanglement."""
     at_layer = gradients["gradient"].sel(layer=question.layer).values
-    means, draws, nulls, directions = [], [], [], []
+    means, draws, freedoms, nulls, directions = [], [], [], [], []
     for metric in question.metrics.values():
         slopes, _, drawn = average_targets(question, exact, metric)
         gradient = at_layer[select_targets(exact, metric)].mean(0)
         means.append(slopes.mean(1))
-        draws.append(drawn)
+        draws.append(drawn.average(slopes))
+        freedoms.append(drawn.freedom)
         nulls.append(draw_null_slopes(question, gradient))
         directions.append(gradient)
-    directions = np.stack(directions)
+    directions, freedom = np.stack(directions), min(freedoms)
     value = standardise_effects(np.stack(means, -1), directions)
     drawn = standardise_effects(np.stack(draws, -1), directions)
     chance = {
@@ -309,10 +328,18 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
     }
     named = name_metrics(question.concepts, question.bundles, question.metrics)
     modular = question.bound(
-        "modularity", measure_modularity(value, named), measure_modularity(drawn, named)
+        "modularity",
+        measure_modularity(value, named),
+        measure_modularity(drawn, named),
+        freedom,
+        (0, 1),
     )
     tangled = question.bound(
-        "entanglement", measure_entanglement(value), measure_entanglement(drawn)
+        "entanglement",
+        measure_entanglement(value),
+        measure_entanglement(drawn),
+        freedom,
+        (1, len(question.metrics)),
     )
     rows = [
         {"concept": concept, "bundle": concept in question.bundles, "named": bool(named[i].any())}
@@ -333,16 +360,22 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
 
 
 def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]:
-    """Rank, similarity and size of the effect matrix in probability, and the random size."""
+    """Rank, similarity and size of the effect matrix in probability, and the random size.
+
+    Noise adds to the size of the matrix, and once more to that of its draws: intervals are moved
+    back by twice the difference between the draws' median and the estimate (Efron 1981).
+    """
     emotion = slopes.isel(direction=question.kinds == "emotion")
     random = slopes.isel(direction=question.kinds == "random")
     suites, splits = slopes["suite"].values, slopes["split"].values
     cells = np.array([f"{a}/{b}" for a, b in zip(suites, splits, strict=True)], dtype=object)
     drawn = question.draw(slopes["family"].values, cells)
-    whole = np.ones((1, drawn.shape[1]), np.float32)
+    whole = np.ones((1, drawn.weights.shape[1]), np.float32)
+    matrices = stack_matrix(emotion, np.concatenate([whole, drawn.weights]))
     row: dict[str, float] = {}
-    for name, value in measure_knobs(stack_matrix(emotion, np.concatenate([whole, drawn]))).items():
-        row |= question.bound(name, value[:1], value[1:, None])[0]
+    for name, value in measure_knobs(matrices).items():
+        draws = value[1:, None] - 2 * (np.median(value[1:]) - value[0])
+        row |= question.bound(name, value[:1], draws, drawn.freedom)[0]
     null = measure_knobs(stack_matrix(random, whole))
     return row | {"null_size": float(null["size"][0])}
 
@@ -357,8 +390,9 @@ def describe_behaviour(question: Question, scores: xr.DataArray) -> Rows:
         for split in sorted(set(splits[suites == metric["suite"]])):
             chosen = (suites == metric["suite"]) & (splits == split)
             drawn = question.draw(scores["family"].values[chosen])
-            resampled = drawn @ values[chosen] / drawn.sum(1)
-            interval = summarise_draws(resampled, question.statistics["level"])
+            resampled = drawn.average(values[chosen])
+            level = question.statistics["level"]
+            interval = summarise_draws(resampled, level, drawn.freedom, (0, 1))
             rows.append(
                 {
                     "metric": name,

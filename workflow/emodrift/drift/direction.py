@@ -74,12 +74,6 @@ def estimate_cosine(grams: Grams, weights: np.ndarray) -> np.ndarray:
         return cross / np.sqrt(own * locked)
 
 
-def estimate_norm_ratio(grams: Grams, weights: np.ndarray) -> np.ndarray:
-    """Length of the checkpoint's refitted vector over the reference's, (draw, concept)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(_weigh(grams.own, weights) / _weigh(grams.locked, weights))
-
-
 def correct_cosine(grams: Grams, weights: np.ndarray) -> np.ndarray:
     """Cosine of the vectors without their sampling noise, (draw, concept).
 
@@ -110,20 +104,39 @@ def correct_cosine(grams: Grams, weights: np.ndarray) -> np.ndarray:
 
 
 def jackknife_cosine(grams: Grams) -> Jackknife:
-    """Corrected cosine with its standard error, each topic left out once (Tukey 1958).
+    """Corrected cosine with its standard error, each topic and each two topics left out.
 
-    With few topics its intervals hold their level where percentile intervals of a bootstrap do not;
-    at a true cosine of 1 they are too wide.
+    With few topics its intervals hold their level where percentile intervals of a bootstrap do not.
+    Near a true cosine of 1 the corrected cosine is all products of pairs, of which leaving out one
+    topic at a time sees twice the variance; leaving out two tells how much of it is of that kind.
+    At least half of the ordinary jackknife's variance is kept.
+
+    Notes
+    -----
+    Tukey (1958); Efron & Stein (1981), Annals of Statistics 9, section 5.
     """
-    topics = grams.present.shape[1]
-    whole = correct_cosine(grams, np.ones((1, topics)))[0]
-    without = correct_cosine(grams, 1 - np.eye(topics))
-    number = grams.present.sum(1)
-    pseudo = np.where(grams.present.T, number * whole - (number - 1) * without, np.nan)
-    spread = np.full(len(whole), np.nan)
-    known = ~(np.isnan(pseudo) & grams.present.T).any(0) & (number > 1)
-    spread[known] = np.nanvar(pseudo[:, known], axis=0, ddof=1)
-    return Jackknife(whole, np.sqrt(spread / number), number - 1.0)
+    whole = correct_cosine(grams, np.ones((1, grams.present.shape[1])))[0]
+    own, locked, cross = (_leave_out(g, grams.present) for g in grams[:3])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        without = np.where((own > 0) & (locked > 0), cross / np.sqrt(np.abs(own * locked)), np.nan)
+    return _jackknife(whole, without, grams.present)
+
+
+def jackknife_length(grams: Grams) -> Jackknife:
+    """Logarithm of the checkpoint's noise-free length over the reference's, with its error.
+
+    ½ log ⟨c, c⟩ / ⟨r, r⟩, with the products of :func:`correct_cosine` and the error of
+    :func:`jackknife_cosine`. The plain ratio is drawn towards that of the noise.
+    """
+    usable = np.isfinite(correct_cosine(grams, np.ones((1, grams.present.shape[1])))[0])
+    own, locked = (_leave_out(g, grams.present) for g in (grams.own, grams.locked))
+    pure = (
+        _pair_topics(g, np.ones((1, grams.present.shape[1])), grams.present)[0]
+        for g in (grams.own, grams.locked)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole, without = (0.5 * np.log(a / b) for a, b in (tuple(pure), (own, locked)))
+    return _jackknife(np.where(usable, whole, np.nan), without, grams.present)
 
 
 def widen(estimate: Jackknife, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -242,3 +255,39 @@ def _pair_topics(gram: np.ndarray, weights: np.ndarray, present: np.ndarray) -> 
     pairs = (weights @ present.T) ** 2 - weights**2 @ present.T
     with np.errstate(invalid="ignore", divide="ignore"):
         return products / pairs
+
+
+def _leave_out(gram: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Mean product of different topics but t and u, (concept, t, u); but t where t = u."""
+    apart = gram * (1 - np.eye(gram.shape[1]))
+    both = apart + apart.transpose(0, 2, 1)
+    of_topic = both.sum(2)
+    total = apart.sum((1, 2))[:, None]
+    left = total[..., None] - of_topic[:, :, None] - of_topic[:, None] + both
+    number = present.sum(1)[:, None, None]
+    pairs = np.broadcast_to((number - 2) * (number - 3.0), left.shape).copy()
+    own = np.arange(gram.shape[1])
+    left[:, own, own] = total - of_topic
+    pairs[:, own, own] = ((number - 1) * (number - 2.0))[:, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return left / pairs
+
+
+def _jackknife(whole: np.ndarray, without: np.ndarray, present: np.ndarray) -> Jackknife:
+    variance = [_spread(*concept) for concept in zip(whole, without, present, strict=True)]
+    return Jackknife(whole, np.sqrt(variance), present.sum(1) - 1.0)
+
+
+def _spread(whole: float, without: np.ndarray, present: np.ndarray) -> float:
+    """Variance of an estimate from its values without one (diagonal) and two topics."""
+    without, number = without[np.ix_(present, present)], int(present.sum())
+    once = np.diagonal(without)
+    if number < 2 or np.isnan([whole, *once]).any():
+        return np.nan
+    variance = (number - 1) ** 2 / number * once.var(ddof=1)
+    if number < 4:
+        return variance
+    interaction = number * whole - (number - 1) * (once[:, None] + once) + (number - 2) * without
+    interaction = interaction[np.triu_indices(number, 1)]
+    of_pairs = interaction.var() * len(interaction) * ((number - 3) / (number * (number - 1))) ** 2
+    return max(variance - of_pairs, variance / 2) if np.isfinite(of_pairs) else variance

@@ -17,8 +17,10 @@ import xarray as xr
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_activations, open_gradients
-from emodrift.stats.bootstrap import draw_weights, summarise_draws
+from emodrift.stats.bootstrap import UNLIMITED, count_freedom, draw_weights, summarise_draws
 from emodrift.vectors.lock import open_bundles, open_lock
+
+LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 
 
 def measure_evocation(
@@ -189,7 +191,9 @@ def _contrast(
         if not 0 < positive.sum() < len(positive):
             continue
         rng = np.random.default_rng(seed)
-        drawn = draw_weights(part["family"].values, statistics["draws"], rng, strata=_cells(part))
+        families, cells = part["family"].values, _cells(part)
+        drawn = draw_weights(families, statistics["draws"], rng, strata=cells)
+        freedom = count_freedom(families, cells)
         weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn])
         contrast = contrast_groups(part.values, positive, weights)
         measured = {
@@ -198,7 +202,11 @@ def _contrast(
             "auroc": contrast.auroc,
             "predictivity": correlate(part.values, odds[chosen], weights),
         }
-        wide = {k: summarise_draws(v[1:], statistics["level"]) for k, v in measured.items()}
+        level = statistics["level"]
+        wide = {
+            k: summarise_draws(v[1:], level, freedom, LIMITS.get(k, UNLIMITED))
+            for k, v in measured.items()
+        }
         for i, concept in enumerate(part["concept"].values):
             row = {"checkpoint": number, "concept": str(concept), "split": str(name)}
             for key, value in measured.items():

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.stats import t as student
 from sklearn.cluster import KMeans
 
 from emodrift.drift.table import label_rows, write_table
@@ -28,10 +29,12 @@ RANKS = 20
 
 
 class Rank(NamedTuple):
-    """Effective rank of topic vectors, its mean where topics are shuffled, and the p-value of
-    topics that do not differ."""
+    """Effective rank of topic vectors with interval, its mean where topics are shuffled, and the
+    p-value of topics that do not differ."""
 
     value: float
+    low: float
+    high: float
     null: float
     p: float
 
@@ -46,7 +49,7 @@ def measure_fragmentation(
     out: Path,
 ) -> None:
     """Write ``fragmentation.parquet``: for each checkpoint and emotion the effective rank of topic
-    vectors with null and corrected p-value, and the number of sub-directions.
+    vectors with interval, null and corrected p-value, and the number of sub-directions.
 
     Parameters
     ----------
@@ -60,17 +63,21 @@ def measure_fragmentation(
     layer = int(open_lock(lock)["layer"])
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(activations):
-        deviations = center_stories(entry, layer, confound_variance)
+        texts = read_texts(entry, layer)
+        clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
+        deviations = center_stories(clean.stories)
         of_checkpoint = []
         for emotion, own in deviations.groupby("label"):
             rng = np.random.default_rng(seed)
             values, topics = own.values, own["topic"].values
-            rank = measure_rank(values, topics, statistics["nulls"], rng)
+            rank = measure_rank(values, topics, statistics["nulls"], statistics["level"], rng)
             of_checkpoint.append(
                 {
                     "checkpoint": number,
                     "concept": str(emotion),
                     "rank": rank.value,
+                    "rank_low": rank.low,
+                    "rank_high": rank.high,
                     "rank_shuffled": rank.null,
                     "p": rank.p,
                     "sub_directions": count_directions(values, topics, rng),
@@ -81,17 +88,27 @@ def measure_fragmentation(
     write_table(label_rows(rows, checkpoints), out, "fragmentation")
 
 
-def center_stories(entry: Path, layer: int, confound_variance: float) -> xr.DataArray:
-    """Fit stories (prompt, hidden) at a layer less their topic's mean, confounds projected out."""
-    texts = read_texts(entry, layer)
-    stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
+def center_stories(stories: xr.DataArray) -> xr.DataArray:
+    """Stories (prompt, hidden) less their topic's mean over emotions.
+
+    The emotions' means within a topic of E emotions, less the mean of these, vary by (E − 1)/E of
+    what they did; they are scaled up by the root of E/(E − 1), so that noise makes stories of one
+    topic neither more nor less alike than those of different topics.
+    """
     labelled = label_texts(stories)
-    of_topic = np.nanmean(average_cells(labelled), axis=1)
-    return stories.copy(data=stories.values - of_topic[labelled.topic])
+    cells = average_cells(labelled)
+    emotions = (~np.isnan(cells[..., 0])).sum(1)[:, None, None]
+    scale = np.sqrt(emotions / np.maximum(emotions - 1, 1))
+    shifted = scale * (cells - np.nanmean(cells, axis=1, keepdims=True)) - cells
+    return stories.copy(data=stories.values + shifted[labelled.topic, labelled.label])
 
 
 def measure_rank(
-    stories: np.ndarray, topics: Sequence[str], shuffles: int, rng: np.random.Generator
+    stories: np.ndarray,
+    topics: Sequence[str],
+    shuffles: int,
+    level: float,
+    rng: np.random.Generator,
 ) -> Rank:
     """Effective rank of an emotion's topic vectors, and whether topics differ at all.
 
@@ -103,6 +120,8 @@ def measure_rank(
         (story,) topic of each; topics of one story are left out.
     shuffles
         How many times stories are dealt out to the topics anew, for the p-value.
+    level
+        Level of the interval.
     rng
         Source of randomness.
 
@@ -117,13 +136,14 @@ def measure_rank(
     that what stories scatter adds no rank: M = mean over topics of Σ_{i≠j} s_i s_jᵀ / (n (n − 1)).
     Its participation ratio (tr M)² / tr M² is 1 for one direction, k for k equally frequent ones
     that are orthogonal. The entropy of the eigenvalues does not do, for it counts noise: shuffling
-    raises it. p: chance that stories dealt out anew are as alike within topics.
+    raises it. The interval is of its logarithm, each topic left out once (Tukey 1958), by Student's
+    t. p: chance that stories dealt out anew are as alike within topics.
     """
     code, _ = pd.factorize(np.asarray(topics, dtype=object), sort=True)
     counts = np.bincount(code)[code]
     several = counts > 1
     if not several.any():
-        return Rank(np.nan, np.nan, np.nan)
+        return Rank(*np.full(5, np.nan))
     code, counts, stories = code[several], counts[several], stories[several]
     member = np.eye(code.max() + 1)[code]
     pairs = (member @ member.T - np.eye(len(code))) / (counts * (counts - 1))
@@ -131,24 +151,51 @@ def measure_rank(
     orders = rng.random((shuffles, len(code))).argsort(1)
     alike = np.stack([(pairs[order][:, order] * gram).sum() for order in orders])
     shuffled = [
-        _compute_rank(member[order], pairs[order][:, order], gram) for order in orders[:RANKS]
+        _compute_rank(*_multiply_topics(member[order], pairs[order][:, order], gram))
+        for order in orders[:RANKS]
     ]
+    sizes, products = _multiply_topics(member, pairs, gram)
+    value = _compute_rank(sizes, products)
+    low, high = _bound_rank(value, sizes, products, level)
     return Rank(
-        _compute_rank(member, pairs, gram),
+        value,
+        low,
+        high,
         float(np.nanmean(shuffled)),
         float(count_extremes((pairs * gram).sum(), alike)),
     )
 
 
-def _compute_rank(member: np.ndarray, pairs: np.ndarray, gram: np.ndarray) -> float:
-    """(tr M)² / tr M², the topics' own shares of tr M² as squares of what they have of tr M."""
+def _multiply_topics(
+    member: np.ndarray, pairs: np.ndarray, gram: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What topics have of tr M, (topic,), and what pairs of topics have of tr M², (topic, topic).
+
+    A topic's share with itself is the square of what it has of tr M.
+    """
     sizes = member.T @ (pairs * gram).sum(1)
-    within = member @ member.T
     product = pairs @ gram
-    alike = (product * within) @ (product * within)
-    across = np.trace(product @ product) - np.trace(alike)
-    energy = across + (sizes**2).sum()
+    products = member.T @ (product * product.T) @ member
+    np.fill_diagonal(products, sizes**2)
+    return sizes, products
+
+
+def _compute_rank(sizes: np.ndarray, products: np.ndarray) -> float:
+    energy = products.sum()
     return float(sizes.sum() ** 2 / energy) if energy > 0 else np.nan
+
+
+def _bound_rank(
+    value: float, sizes: np.ndarray, products: np.ndarray, level: float
+) -> tuple[float, float]:
+    number = len(sizes)
+    left = sizes.sum() - sizes
+    energy = products.sum() - 2 * products.sum(1) + sizes**2
+    if number < 2 or (energy <= 0).any() or (left <= 0).any():
+        return np.nan, np.nan
+    spread = (number - 1) * np.log(left**2 / energy).var()
+    half = student.ppf(0.5 + level / 2, number - 1) * np.sqrt(spread)
+    return float(value * np.exp(-half)), float(value * np.exp(half))
 
 
 def count_directions(stories: np.ndarray, topics: Sequence[str], rng: np.random.Generator) -> float:

@@ -34,15 +34,15 @@ from emodrift.drift.direction import (
     correct_cosine,
     draw_flips,
     estimate_cosine,
-    estimate_norm_ratio,
     exceed_controls,
     jackknife_cosine,
+    jackknife_length,
     widen,
 )
 from emodrift.drift.maps import stack_ratings
 from emodrift.drift.quality import describe_quality
 from emodrift.drift.table import label_rows, write_table
-from emodrift.stats.bootstrap import draw_weights, summarise_draws
+from emodrift.stats.bootstrap import count_freedom, draw_weights, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.stats.measures import compute_cosine
 from emodrift.vectors.fitting import TopicVectors, open_vectors
@@ -207,8 +207,10 @@ def compare_contrast(
     pure_grams = _multiply(control, *pure)
     weights = draw_weights(locked.topics, draws, rng)
     scale = base.norm / now.norm
-    cosine = summarise_draws(estimate_cosine(grams, weights), level)
-    length = summarise_draws(scale * estimate_norm_ratio(grams, weights), level)
+    freedom = count_freedom(locked.topics)
+    cosine = summarise_draws(estimate_cosine(grams, weights), level, freedom, (-1, 1))
+    length = jackknife_length(grams)
+    shortest, longest = widen(length, level)
     whole = np.ones((1, len(locked.topics)))
     unknown = Jackknife(*np.full((3, len(locked.labels)), np.nan))
     turned = jackknife_cosine(_multiply(control, aligned, base)) if aligned else unknown
@@ -222,9 +224,9 @@ def compare_contrast(
             **_spread("corrected", jackknife_cosine(grams), level),
             **_spread("aligned", turned, level),
             **_spread("same_confounds", estimate, level),
-            "norm_ratio": scale * estimate_norm_ratio(grams, whole)[0],
-            "norm_low": length.low,
-            "norm_high": length.high,
+            "norm_ratio": scale * np.exp(length.value),
+            "norm_low": scale * np.exp(shortest),
+            "norm_high": scale * np.exp(longest),
             "turned_p": turning.p,
         }
     )

@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+UNLIMITED = (-np.inf, np.inf)
 
 
 class Interval(NamedTuple):
@@ -25,6 +29,10 @@ def draw_weights(
 ) -> np.ndarray:
     """Weights of a cluster bootstrap: whole clusters are drawn with replacement within strata.
 
+    Of n clusters n − 1 are drawn and weigh n/(n − 1) each, so that means spread by as much as they
+    do over samples, however few clusters a stratum has; n of n would spread by (n − 1)/n of that
+    variance. A stratum of one cluster keeps it.
+
     Parameters
     ----------
     clusters
@@ -39,24 +47,47 @@ def draw_weights(
     Returns
     -------
     np.ndarray
-        (draw, item), how often each item was drawn.
+        (draw, item), the weight of each item.
 
     Notes
     -----
-    Davison & Hinkley (1997), Bootstrap Methods and their Application, section 3.8.
+    Rao & Wu (1988), Journal of the American Statistical Association 83.
     """
     strata = ["all"] * len(clusters) if strata is None else strata
     frame = pd.DataFrame({"stratum": list(strata), "cluster": list(clusters)})
-    weights = np.zeros((draws, len(frame)), np.float32)
+    weights = np.ones((draws, len(frame)), np.float32)
     for _, items in frame.groupby("stratum", sort=True):
         codes, names = pd.factorize(items["cluster"], sort=True)
-        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-        weights[:, items.index] = counts[:, codes]
+        number = len(names)
+        if number > 1:
+            counts = rng.multinomial(number - 1, np.full(number, 1 / number), size=draws)
+            weights[:, items.index] = counts[:, codes] * (number / (number - 1))
     return weights
 
 
-def summarise_draws(draws: np.ndarray, level: float) -> Interval:
+def count_freedom(clusters: Sequence[str], strata: Sequence[str] | None = None) -> int:
+    """Degrees of freedom of a bootstrap: clusters less strata, at least 1.
+
+    Parameters
+    ----------
+    clusters, strata
+        As in :func:`draw_weights`.
+    """
+    strata = ["all"] * len(clusters) if strata is None else strata
+    number = len(set(zip(strata, clusters, strict=True)))
+    return max(1, number - len(set(strata)))
+
+
+def summarise_draws(
+    draws: np.ndarray,
+    level: float,
+    freedom: float = np.inf,
+    limits: tuple[float, float] = UNLIMITED,
+) -> Interval:
     """Percentile interval and standard error over the first axis, ignoring undefined draws.
+
+    With few clusters the ends are moved away from the median by the ratio of Student's quantile to
+    the normal one, since the draws do not know how badly so few tell their own spread.
 
     Parameters
     ----------
@@ -64,11 +95,21 @@ def summarise_draws(draws: np.ndarray, level: float) -> Interval:
         (draw, ...).
     level
         Level of the interval.
+    freedom
+        Degrees of freedom, from :func:`count_freedom`.
+    limits
+        Least and greatest value that can be.
+
+    Notes
+    -----
+    After the expanded percentile interval of Hesterberg (2015), The American Statistician 69.
     """
     tail = (1 - level) / 2
     defined = not np.isnan(draws).any()
     quantile, deviation = (np.quantile, np.std) if defined else (np.nanquantile, np.nanstd)
-    low, high = quantile(draws, [tail, 1 - tail], axis=0)
+    low, middle, high = quantile(draws, [tail, 0.5, 1 - tail], axis=0)
+    ratio = student.ppf(tail, freedom) / norm.ppf(tail)
+    low, high = (np.clip(middle + ratio * (end - middle), *limits) for end in (low, high))
     return Interval(low, high, deviation(draws, axis=0, ddof=1))
 
 

@@ -5,10 +5,9 @@ The mean over topics is the vector; the topics around it tell how sure it is. Ev
 
 - ``difference_of_means`` and ``neutral_difference`` are linear in the topics' means: resampling
   topic vectors is refitting.
-- ``whitened_difference`` is linear given the covariance, which is estimated once from all texts and
-  held fixed while topics are resampled.
-- ``logistic_probe`` is not linear: its topic vectors are jackknife pseudo-values, from refits that
-  leave out one topic each, at the regularisation that was chosen once.
+- ``whitened_difference`` and ``logistic_probe`` are not linear: their topic vectors are jackknife
+  pseudo-values, from refits that leave out one topic each; the probe's at the regularisation that
+  was chosen once.
 """
 
 from __future__ import annotations
@@ -94,18 +93,21 @@ def whiten_difference(texts: Labelled) -> np.ndarray:
     The direction of linear discriminant analysis (Fisher 1936). Σ is of the texts less their
     topic's and their label's mean, shrunk after Ledoit & Wolf (2004). Each vector is scaled to the
     length that d has along it, so that lengths are in units of the residual stream.
+
+    Returns
+    -------
+    np.ndarray
+        (topic, label, hidden) pseudo-values as in :func:`train_probe`: the error of Σ bends the
+        vectors of all topics alike, which Σ⁻¹ dₜ with one Σ would hide.
     """
     difference = subtract_emotion_mean(texts)
-    vector = np.nanmean(difference, axis=0)
-    residual = _subtract_topics(texts) - vector[texts.label]
-    if not residual.any():
+    centred = _subtract_topics(texts)
+    if not (centred - np.nanmean(difference, axis=0)[texts.label]).any():
         return difference
-    shrunk = LedoitWolf(assume_centered=True).fit(residual).covariance_
-    flat = difference.reshape(-1, difference.shape[-1])
-    whitened = np.full_like(flat, np.nan)
-    made = ~np.isnan(flat).any(1)
-    whitened[made] = np.linalg.solve(shrunk, flat[made].T).T
-    return _scale_to(whitened.reshape(difference.shape), vector)
+    whole = _whiten(texts, difference, centred, np.ones(len(texts.topics), bool))
+    others = ~np.eye(len(texts.topics), dtype=bool)
+    parts = np.stack([_whiten(texts, difference, centred, kept) for kept in others])
+    return _scale_to(_make_pseudo_values(whole, parts), np.nanmean(difference, axis=0))
 
 
 def train_probe(texts: Labelled) -> np.ndarray:
@@ -131,9 +133,8 @@ def train_probe(texts: Labelled) -> np.ndarray:
     probe = LogisticRegression(C=penalty, tol=1e-6, max_iter=10_000, warm_start=True)
     whole = _fit_probe(probe, texts, values, np.ones(len(values), bool))
     parts = np.stack([_fit_probe(probe, texts, values, kept) for kept in without])
-    pseudo = number * whole - (number - 1) * parts
-    pseudo += whole - pseudo.mean(0)
-    return _scale_to(pseudo, np.nanmean(subtract_emotion_mean(texts), axis=0))
+    difference = np.nanmean(subtract_emotion_mean(texts), axis=0)
+    return _scale_to(_make_pseudo_values(whole, parts), difference)
 
 
 ESTIMATORS: dict[str, Callable[[Labelled], np.ndarray]] = {
@@ -148,6 +149,24 @@ CONTROL_ESTIMATORS = ESTIMATORS | {"neutral_difference": subtract_emotion_mean}
 
 def _subtract_topics(texts: Labelled) -> np.ndarray:
     return texts.values - np.nanmean(average_cells(texts), axis=1)[texts.topic]
+
+
+def _whiten(
+    texts: Labelled, difference: np.ndarray, centred: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Σ⁻¹ d, (label, hidden), from the topics that are kept; 0 where none of them has the label."""
+    present = ~np.isnan(difference[kept]).any(2)
+    total = np.nan_to_num(difference[kept]).sum(0)
+    vector = total / np.maximum(present.sum(0), 1)[:, None]
+    residual = (centred - vector[texts.label])[kept[texts.topic]]
+    shrunk = LedoitWolf(assume_centered=True).fit(residual).covariance_
+    return np.linalg.solve(shrunk, vector.T).T
+
+
+def _make_pseudo_values(whole: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """n θ − (n − 1) θ₋ₜ, (topic, label, hidden), shifted to have the mean θ (label, hidden)."""
+    pseudo = len(parts) * whole - (len(parts) - 1) * parts
+    return pseudo + whole - pseudo.mean(0)
 
 
 def _scale_to(topic_vector: np.ndarray, difference: np.ndarray) -> np.ndarray:

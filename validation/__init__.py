@@ -1,0 +1,1 @@
+"""Ground truth: what is planted must be found, at the rate that intervals and p-values promise."""
