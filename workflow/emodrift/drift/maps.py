@@ -154,11 +154,12 @@ def rate_components(
     sign = np.sign((drawn * scores).sum(-1, keepdims=True))
     correlation = _correlate(scores[None], ratings)[0]
     draws = np.where(np.isnan(correlation), 0, _correlate(sign * drawn, ratings))
-    wide = summarise_draws(draws, level)
+    freedom = len(topic_vector) - 1
+    wide = summarise_draws(draws, level, freedom, (-1, 1))
     rng = np.random.default_rng(seed)
     return RatedComponents(
         share,
-        summarise_draws(shares, level),
+        summarise_draws(shares, level, freedom, (0, 1)),
         correlation,
         Interval(*(np.where(np.isnan(correlation), np.nan, end) for end in wide)),
         np.stack([_shuffle(scores, rating, rng) for rating in ratings]),
