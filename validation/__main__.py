@@ -28,7 +28,7 @@ REPETITIONS = {
     "decoder": {
         "turned in the weights": 200,
         "merged in the weights": 200,
-        "scaled in the weights": 40,
+        "scaled in the weights": 100,
     },
 }
 
@@ -62,6 +62,7 @@ def run_experiments(workers: int) -> dict[str, pd.DataFrame]:
         Processes.
     """
     intervals = run_intervals(workers)
+    bounded = intervals.groupby("quantity")["low"].transform("count") > 0
     p_values = pd.concat(
         [repeat(e, REPETITIONS["calibration"], workers) for e in calibration.EXPERIMENTS],
         ignore_index=True,
@@ -74,7 +75,7 @@ def run_experiments(workers: int) -> dict[str, pd.DataFrame]:
     curves = power.count_found(pd.concat(found, ignore_index=True))
     return {
         "intervals": intervals,
-        "coverage": coverage.count_covered(intervals.dropna(subset="truth")),
+        "coverage": coverage.count_covered(intervals[bounded]),
         "p_values": p_values,
         "uniformity": calibration.judge_uniformity(p_values),
         "power": curves,

@@ -69,9 +69,11 @@ def turn_nothing(setting: Setting, estimator: str, seed: int) -> Rows:
     largest = turning.statistic.max(1)
     any_turned = count_extremes(largest[0] - 1e-9, largest[1:])
     kind = "" if estimator == "difference_of_means" else f", {estimator.replace('_', ' ')}"
+    flips = len(turning.statistic)
+    of_pairs = turning.p[: EMOTIONS // 2]
     return [
-        {"test": f"turned{kind}", "p": turning.p[0], "draws": len(turning.statistic)},
-        {"test": f"any turned{kind}", "p": float(any_turned), "draws": len(turning.statistic)},
+        *({"test": f"turned{kind}", "p": float(p), "draws": flips} for p in of_pairs),
+        {"test": f"any turned{kind}", "p": float(any_turned), "draws": flips},
     ]
 
 

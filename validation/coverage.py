@@ -77,7 +77,7 @@ DRAWS = 200
 EMOTIONS = 8
 FIRST = (1.0, 0.6, 0.2, -0.4)
 BUNDLES = {"caution": ["e00", "e01"]}
-INTEGRATION = 200_000
+INTEGRATION = 50_000
 
 
 def turn_directions(setting: Setting, seed: int) -> Rows:

@@ -199,8 +199,9 @@ def scale_readout(seed: int) -> Rows:
         of_metric = {r["concept"]: r for r in table if r["metric"] == "refusal"}
         slopes[scale] = of_metric["e00"]
         agreement = compare_slopes(exact, _steer(model, records, locked, found))
+        if scale == 1:
+            rows.append(_row("model: unread direction", scale, 0.0, of_metric["e02"], "slope"))
         rows += [
-            _row("model: unread direction", scale, 0.0, of_metric["e02"], "slope"),
             {
                 "quantity": "model: finite over exact slope",
                 "planted": scale,
@@ -211,7 +212,12 @@ def scale_readout(seed: int) -> Rows:
         ]
     unscaled = slopes[1.0]["slope"]
     rows += [
-        _row("model: scaled slope", scale, scale * unscaled, slopes[scale], "slope")
+        {
+            "quantity": "model: scaled slope",
+            "planted": scale,
+            "truth": scale * unscaled,
+            "estimate": slopes[scale]["slope"],
+        }
         for scale in SCALES
     ]
     return rows

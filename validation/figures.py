@@ -77,7 +77,7 @@ def draw_recovery(rows: pd.DataFrame) -> Figure:
         axis.set_ticks([0.5, 1, 2])
         axis.set_major_formatter(ScalarFormatter())
         axis.set_minor_formatter(NullFormatter())
-    scaled.legend(loc="upper left")
+    scaled.legend(loc="lower right")
     return figure
 
 
@@ -101,7 +101,8 @@ def draw_coverage(coverage: pd.DataFrame) -> Figure:
     axes.scatter(coverage["coverage"], place, s=9, color="C0", zorder=3)
     axes.set(yticks=range(len(names)), yticklabels=names, xlim=(0.8, 1.005))
     axes.set(xlabel="share of 95 % intervals that hold the planted value")
-    axes.invert_yaxis()
+    axes.set_xticks([0.8, 0.85, 0.9, 0.95, 1.0])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     return figure
 
@@ -109,21 +110,23 @@ def draw_coverage(coverage: pd.DataFrame) -> Figure:
 def draw_null_p(rows: pd.DataFrame) -> Figure:
     """Share of p-values up to p less p, for each test, with the band of a uniform one."""
     groups = list(dict.fromkeys(rows["group"]))
-    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True)
+    grid = np.linspace(0, 1, 201)
     for axes, group in zip(panels, groups, strict=True):
         of_group = rows[rows["group"] == group]
         number = of_group.groupby("test").size().min()
         band = 1.63 / np.sqrt(number)
         axes.axhspan(-band, band, color="0.92", lw=0, zorder=0)
         axes.axhline(0, color="0.6", lw=0.8, zorder=0)
-        for test, of_test in of_group.groupby("test", sort=False):
-            p = np.sort(of_test["spread"].to_numpy())
-            rank = np.arange(1, len(p) + 1) / len(p)
-            axes.plot(p, rank - p, lw=0.8, label=test)
+        colours = sns.color_palette("husl", of_group["test"].nunique())
+        for colour, (test, of_test) in zip(
+            colours, of_group.groupby("test", sort=False), strict=True
+        ):
+            share = np.searchsorted(np.sort(of_test["spread"]), grid) / len(of_test)
+            axes.plot(grid, share - grid, lw=0.8, color=colour, label=test)
         axes.set(title=group, xlabel="p", xlim=(0, 1))
-        if len(of_group["test"].unique()) <= 6:
-            axes.legend(fontsize=5.5, loc="lower center")
+        axes.legend(fontsize=5.5, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=1)
     panels[0].set_ylabel("share of p-values up to p, less p")
     return figure
 
@@ -142,7 +145,7 @@ def draw_power(power: pd.DataFrame, smallest: pd.DataFrame) -> Figure:
         axes.axhline(0.05, color="0.6", lw=0.8, ls=":", zorder=0)
         axes.set(title=kind, xlabel="turn planted, degrees", ylim=(0, 1.02), xlim=(0, 32))
         axes.set_ylabel("share found at p ≤ .05")
-    panels[1].legend(title="topics", loc="lower right")
+    panels[1].legend(title="topics", title_fontsize=7, loc="lower right")
     styles = dict(zip(kinds, ("-", "--"), strict=True))
     marks = dict(zip(sorted(smallest["stories"].unique()), "ovs", strict=False))
     for (kind, stories), curve in smallest.groupby(["checkpoints", "stories"], sort=False):
@@ -154,21 +157,15 @@ def draw_power(power: pd.DataFrame, smallest: pd.DataFrame) -> Figure:
             color="C0" if kind == kinds[0] else "C1",
             label=label if kind == kinds[0] else None,
         )
-    ends = smallest[smallest["stories"] == 2].groupby("checkpoints", sort=False).first()
-    for kind, row in ends.iterrows():
-        colour = "C0" if kind == kinds[0] else "C1"
-        panels[2].annotate(
-            kind,
-            (row["topics"], row["smallest_turn"]),
-            (6, 4),
-            textcoords="offset points",
-            color=colour,
-            fontsize=7,
-        )
+    near, far = kinds
+    places = {far: ("C1", (0.97, 0.9)), near: ("C0", (0.97, 0.08))}
+    for kind, (colour, place) in places.items():
+        style = {"color": colour, "fontsize": 7, "ha": "right"}
+        panels[2].text(*place, kind, transform=panels[2].transAxes, **style)
     panels[2].set(xscale="log", yscale="log", xlabel="topics")
-    panels[2].set(ylabel="smallest turn found at 80 %, degrees")
-    _label_plainly(panels[2], sorted(smallest["topics"].unique()), [2, 5, 10, 20])
-    panels[2].legend(title="a topic", loc="lower left")
+    panels[2].set(ylabel="turn found at 80 %, degrees", ylim=(0.9, 32))
+    _label_plainly(panels[2], sorted(smallest["topics"].unique()), [1, 2, 5, 10, 20])
+    panels[2].legend(title="a topic", title_fontsize=7, loc="lower left")
     return figure
 
 

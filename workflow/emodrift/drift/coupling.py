@@ -362,7 +362,7 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
 def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]:
     """Rank, similarity and size of the effect matrix in probability, and the random size.
 
-    Noise adds to the size of the matrix, and once more to that of its draws: intervals are moved
+    Noise adds to the size of the matrix, and once more to that of its draws: its interval is moved
     back by twice the difference between the draws' median and the estimate (Efron 1981).
     """
     emotion = slopes.isel(direction=question.kinds == "emotion")
@@ -374,7 +374,9 @@ def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]
     matrices = stack_matrix(emotion, np.concatenate([whole, drawn.weights]))
     row: dict[str, float] = {}
     for name, value in measure_knobs(matrices).items():
-        draws = value[1:, None] - 2 * (np.median(value[1:]) - value[0])
+        draws = value[1:, None]
+        if name == "size":
+            draws = draws - 2 * (np.median(draws) - value[0])
         row |= question.bound(name, value[:1], draws, drawn.freedom)[0]
     null = measure_knobs(stack_matrix(random, whole))
     return row | {"null_size": float(null["size"][0])}

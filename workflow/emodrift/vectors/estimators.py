@@ -55,7 +55,9 @@ def label_texts(texts: xr.DataArray, neutral: xr.DataArray | None = None) -> Lab
     base = None
     if neutral is not None:
         overall = neutral.mean("prompt").values
-        of_topic = {str(t): rows.mean("prompt").values for t, rows in neutral.groupby("topic")}
+        code, found = pd.factorize(neutral["topic"].values, sort=True)
+        alone = Labelled(neutral.values, np.zeros_like(code), code, ["neutral"], list(found))
+        of_topic = dict(zip(map(str, found), average_cells(alone)[:, 0], strict=True))
         base = np.stack([of_topic.get(name, overall) for name in names])
     return Labelled(texts.values, label, topic, [str(v) for v in labels], names, base)
 
