@@ -83,9 +83,11 @@ def main() -> None:
         for task in options.tasks:
             found["rows"] += TASKS[task](bench)
             found["seconds"] = round(time.time() - start)
+            took_part = {row.get("contestant", OURS) for row in found["rows"]}
             found["workers"] = {
-                name: pool.started[CONTESTANTS[name].module, inputs.checkpoint]
-                for name in {row.get("contestant", OURS) for row in found["rows"]}
+                name: pool.started[contestant.module, inputs.checkpoint]
+                for name, contestant in CONTESTANTS.items()
+                if name in took_part
             }
             out.write_text(json.dumps(found, indent=1) + "\n")
             print(f"{task} done after {found['seconds']} s, see {out}", flush=True)

@@ -82,6 +82,8 @@ def time_extraction(bench: Bench) -> list[Row]:
                 continue
             call = CONTESTANTS[name].calls["extract"]
             sizes = bench.sizes.extracted_tokens if own else bench.sizes.extracted_rows
+            if name == BARE:
+                sizes = (entries[0].arguments["batch"],)
             batch = _tune(bench, name, call, {"texts": some}, sizes)
             arguments = {"texts": whole, "batch": batch}
             entries.append(Entry(name, order, call, arguments, float(inputs.lengths.sum())))

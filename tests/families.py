@@ -65,12 +65,44 @@ CONFIGS = {
 }
 """Family -> config class and arguments."""
 
+MIXED = ["linear_attention", "full_attention"] * 2
+LINEAR = {
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 2,
+}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+
+MASKLESS = {
+    "bloom": ("BloomConfig", {"hidden_size": 32, "n_layer": 4, "n_head": 4}),
+    "mpt": ("MptConfig", {"d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 200}),
+    "llama4": (
+        "Llama4TextConfig",
+        GEMMA | {"intermediate_size_mlp": 32, "num_local_experts": 2, "attention_chunk_size": 8},
+    ),
+    "mamba": ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 4, "state_size": 8}),
+    "qwen3_next": (
+        "Qwen3NextConfig",
+        GEMMA | LINEAR | EXPERTS | {"layer_types": MIXED, "shared_expert_intermediate_size": 16},
+    ),
+    "qwen3_5": ("Qwen3_5TextConfig", GEMMA | LINEAR | {"layer_types": MIXED}),
+    "olmo_hybrid": ("OlmoHybridConfig", LLAMA | LINEAR | {"layer_types": MIXED}),
+    "falcon_h1": ("FalconH1Config", GEMMA | MAMBA | {"mamba_d_ssm": 64}),
+    "bamba": ("BambaConfig", LLAMA | MAMBA | {"attn_layer_indices": [1, 3]}),
+    "lfm2": ("Lfm2Config", LLAMA | {"layer_types": ["conv", "full_attention"] * 2}),
+}
+"""The same of families whose attention, or what stands in its place, follows no mask."""
+
+FAMILIES = CONFIGS | MASKLESS
+
 
 @functools.cache
 @torch.inference_mode(False)
 def build_network(kind, dtype=torch.float32, scale=0.2):
     """A network of a family with the grammar's vocabulary."""
-    name, arguments = CONFIGS[kind]
+    name, arguments = FAMILIES[kind]
     config = getattr(transformers, name)(**arguments, pad_token_id=0)
     text = config.get_text_config()
     text.vocab_size = text.vocab_size_per_layer_input = len(build_tokenizer())

@@ -7,6 +7,7 @@ import functools
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM, RwkvConfig
 
 from emodrift.contrasts.grammar import sample_prompts
 from emodrift.errors import EmodriftError
@@ -23,7 +24,7 @@ from emodrift.models.residual import (
     stop_residual,
 )
 from emodrift.organisms.tokenizer import build_tokenizer
-from tests.families import CONFIGS, build_network
+from tests.families import FAMILIES, build_network
 
 NEW, END = 6, 2
 GREEDY = Sampling(NEW)
@@ -144,7 +145,7 @@ def generate(model, prompts, additions, layer=2, positions="reply", tokens=500, 
     return [[reply.tokens for reply in of_prompt] for of_prompt in replies]
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize(("layer", "positions"), [(3, "reply"), (2, "all")])
 def test_replies_are_those_of_one_prompt_and_vector_at_a_time_without_a_cache(
     kind, layer, positions, prompts
@@ -223,8 +224,9 @@ def test_tokens_are_sampled_at_the_rate_of_their_probability():
 
 @pytest.mark.parametrize(("positions", "above"), [("reply", 1), ("all", 4)])
 def test_what_no_vector_touches_is_read_once_for_each_prompt(
-    model, positions, above, prompts, additions
+    model, positions, above, prompts, additions, monkeypatch
 ):
+    monkeypatch.setattr(generation, "verify_cache", lambda _model: None)
     read = {0: 0, 2: 0}
 
     def count(block):
@@ -342,21 +344,15 @@ def test_a_context_too_short_for_the_reply_names_prompt_and_key(model, prompts, 
         generate(model, prompts, additions, sampling=Sampling(190))
 
 
-def test_a_model_that_keeps_more_than_keys_and_values_is_refused(model, prompts, additions):
-    from dataclasses import replace
+def test_a_prompt_of_one_token_is_refused_where_a_state_is_kept(additions):
+    with pytest.raises(EmodriftError, match="p1 has one token, and MambaForCausalLM"):
+        generate(build("mamba"), [[5, 6], [5]], additions)
 
-    from transformers import AutoModelForCausalLM, JambaConfig
 
-    config = JambaConfig(
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=64,
-        num_experts=1,
-        attn_layer_period=2,
-        attn_layer_offset=1,
-        use_mamba_kernels=False,
+def test_a_model_that_reads_otherwise_with_a_cache_is_refused(model, prompts, additions):
+    config = RwkvConfig(
+        vocab_size=len(build_tokenizer()), hidden_size=32, num_hidden_layers=4, context_length=200
     )
-    hybrid = replace(model, network=AutoModelForCausalLM.from_config(config))
-    with pytest.raises(EmodriftError, match=r"JambaForCausalLM keeps .*drop the `generation`"):
-        generate(hybrid, prompts, additions)
+    network = verify_network(AutoModelForCausalLM.from_config(config), build_tokenizer(), "x")
+    with pytest.raises(EmodriftError, match=r"RwkvForCausalLM reads otherwise.*`generation`"):
+        generate(network, prompts, additions)

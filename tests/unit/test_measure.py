@@ -12,7 +12,7 @@ from emodrift.measure.activations import encode_records, extract_part, pool_mean
 from emodrift.measure.arrays import compress
 from emodrift.measure.gradients import compute_odds, differentiate_prompts
 from emodrift.measure.responses import choose_spread, score_steered
-from emodrift.measure.trees import grow_tree, mark_steered, pack_rows, run_packed, score_replies
+from emodrift.measure.trees import grow_tree, lay_out, mark_steered, run_rows, score_replies
 from emodrift.models.loading import load_model, verify_network
 from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts, encode_replies
@@ -190,13 +190,13 @@ def test_gradients_equal_central_finite_differences_at_every_layer(kind, positio
 def score_added(model, prompts, tree, directions, layer, length, positions):
     """Log-odds (direction, sign, prompt, reply_class) with vectors added by a hook."""
     table = np.empty((len(directions), 2, len(prompts), tree.classes))
-    packed = pack_rows(prompts, tree)
-    steered = mark_steered(packed, positions)[..., None].double()
+    rows = lay_out(model, prompts, tree)
+    steered = mark_steered(rows, positions)[..., None].double()
     for d, direction in enumerate(directions):
         for s, sign in enumerate((-1, 1)):
             with steer_residual(model, layer, sign * length * direction * steered):
-                last = run_packed(model, packed)[model.layers - 1]
-            table[d, s] = compute_odds(score_replies(model, last, packed, tree, "mean")).numpy()
+                last = run_rows(model, rows)[model.layers - 1]
+            table[d, s] = compute_odds(score_replies(model, last, rows, tree, "mean")).numpy()
     return table
 
 
@@ -229,7 +229,7 @@ def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, mo
     names = [f"p{i}" for i in range(6)]
     asked = (model, prompts, tree, targets, "reply", "sum", TokenBudget(1), False, names)
     expected = differentiate_prompts(*asked)
-    original, calls = gradients.differentiate_packed, []
+    original, calls = gradients.differentiate_rows, []
 
     def stop_after_four(*arguments):
         if len(calls) == 4:
@@ -237,7 +237,7 @@ def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, mo
         calls.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(gradients, "differentiate_packed", stop_after_four)
+    monkeypatch.setattr(gradients, "differentiate_rows", stop_after_four)
     with pytest.raises(KeyboardInterrupt):
         differentiate_prompts(*asked, tmp_path)
     calls.clear()

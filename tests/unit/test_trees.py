@@ -1,6 +1,7 @@
 """Replies packed as a tree behind prompts score as they do alone, in every family and place."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,21 +9,20 @@ import torch
 import transformers
 from accelerate import dispatch_model
 
-from emodrift.errors import EmodriftError
 from emodrift.measure.gradients import differentiate_prompts
 from emodrift.measure.responses import score_steered
 from emodrift.measure.trees import (
     grow_tree,
+    lay_out,
     measure_sizes,
-    pack_rows,
-    run_packed,
+    run_rows,
     score_replies,
-    verify_trees,
+    verify_packing,
 )
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
 from emodrift.organisms.tokenizer import build_tokenizer
-from tests.families import CONFIGS, WINDOW, build_model, build_network
+from tests.families import FAMILIES, WINDOW, build_model, build_network
 
 REPLIES = {"no": [[20, 21, 22], [23]], "yes": [list(range(30, 30 + WINDOW + 2)), [20, 24]]}
 NAMES = [f"prompt {row}" for row in range(4)]
@@ -59,18 +59,44 @@ def score_alone(model, prompts):
     return table
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
 @torch.inference_mode()
-def test_packed_replies_score_as_they_do_alone(kind, prompts, tree):
+def score_laid_out(model, prompts, tree):
+    rows = lay_out(model, prompts, tree)
+    last = run_rows(model, rows)[model.layers - 1]
+    return score_replies(model, last, rows, tree, "mean").numpy()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_replies_laid_out_in_rows_score_as_they_do_alone(kind, prompts, tree):
     model = build_model(kind)
-    packed = pack_rows(prompts, tree)
-    last = run_packed(model, packed)[model.layers - 1]
-    found = score_replies(model, last, packed, tree, "mean").numpy()
+    found = score_laid_out(model, prompts, tree)
     np.testing.assert_allclose(found, score_alone(model, prompts), atol=2e-4)
-    verify_trees(model, prompts, tree, TokenBudget(64), NAMES)
+    assert verify_packing(model, prompts, tree, TokenBudget(64), NAMES) is model
 
 
-@pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2"])
+@pytest.mark.parametrize("positions", ["reply", "all"])
+@pytest.mark.parametrize("kind", ["gpt2", "gemma3", "smollm3"])
+def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, prompts, tree):
+    model = build_model(kind)
+    packed, spread = (
+        differentiate_prompts(
+            some,
+            prompts,
+            tree,
+            [(0, 1), (2, 0), (3, 1), (3, 0)],
+            positions,
+            "sum",
+            TokenBudget(300),
+            False,
+            NAMES,
+        )
+        for some in (model, replace(model, packs=False))
+    )
+    for one, other in zip(packed, spread, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2", "bloom", "mamba", "qwen3_5"])
 def test_slopes_of_log_odds_are_those_of_finite_steering(kind, prompts, tree):
     model = build_model(kind)
     budget = TokenBudget(200)
@@ -102,7 +128,7 @@ def test_slopes_of_log_odds_are_those_of_finite_steering(kind, prompts, tree):
         np.testing.assert_allclose(slope, expected, rtol=0.01, atol=0.01)
 
 
-def test_attention_that_is_cut_off_in_a_way_of_its_own_is_refused_for_long_prompts(prompts, tree):
+def test_replies_are_read_alone_where_attention_is_cut_off_in_a_way_of_its_own(prompts, tree):
     config = transformers.GPTNeoConfig(
         vocab_size=len(build_tokenizer()),
         hidden_size=32,
@@ -118,9 +144,12 @@ def test_attention_that_is_cut_off_in_a_way_of_its_own_is_refused_for_long_promp
     torch.manual_seed(0)
     model = verify_network(transformers.GPTNeoForCausalLM(config), build_tokenizer(), "sft step 3")
     short = grow_tree({"no": [[20, 21]], "yes": [[22]]})
-    verify_trees(model, prompts[:2], short, TokenBudget(64), NAMES)
-    with pytest.raises(EmodriftError, match=r"prompt 3 has 20 tokens.*cut off.*shorten or drop"):
-        verify_trees(model, prompts, tree, TokenBudget(64), NAMES)
+    assert verify_packing(model, prompts[:2], short, TokenBudget(64), NAMES).packs
+    found = verify_packing(model, prompts, tree, TokenBudget(64), NAMES)
+    assert not found.packs
+    expected = score_alone(model, prompts)
+    np.testing.assert_allclose(score_laid_out(found, prompts, tree), expected, atol=2e-4)
+    assert np.abs(score_laid_out(model, prompts, tree) - expected).max() > 0.01
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -141,7 +170,7 @@ def test_a_model_in_pieces_gives_the_same_scores_and_gradients(recompute, prompt
                 [(0, 0), (0, 1), (2, 1)],
                 "reply",
                 "mean",
-                TokenBudget(max(measure_sizes(prompts, tree))),
+                TokenBudget(max(measure_sizes(model, prompts, tree))),
                 recompute,
                 NAMES,
             )

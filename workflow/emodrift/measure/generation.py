@@ -1,9 +1,11 @@
 """Steered generation: many vectors in one batch, with a KV cache.
 
 What no vector has touched is read once for each prompt and repeated over the vectors: all blocks
-where vectors are added from the reply point on, else the blocks up to the steered layer. From there
-on each row carries its own vector, at every token it generates. The replies are those of adding a
-vector for one prompt at a time without a cache.
+where vectors are added from the reply point on, else the blocks up to the steered layer, if they
+keep keys and values alone. Prompts of models that keep more, such as a state, share a batch with
+prompts of their length, since padding would reach it. From there on each row carries its own
+vector, at every token it generates. The replies are those of adding a vector for one prompt at a
+time without a cache.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.cache_utils import Cache
 
-from emodrift.models.cache import check_cache, extend_cache, reserve_cache
+from emodrift.errors import EmodriftError
+from emodrift.models.blocks import find_tolerance, is_close, make_probe
+from emodrift.models.cache import extend_cache, holds_keys_alone, name_cache, reserve_cache
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
 from emodrift.models.prompts import TokenIds, check_lengths, find_pad, list_ends
@@ -111,17 +115,22 @@ def generate_replies(
     Raises
     ------
     EmodriftError
-        The model's context is too short, it keeps more than keys and values between tokens, or a
-        prompt does not fit in memory.
+        The model's context is too short, it reads otherwise with a cache than without, or a prompt
+        does not fit in memory.
     """
-    check_cache(model)
+    verify_cache(model)
     new = sampling.max_new_tokens
     longest = max(range(len(encoded)), key=lambda row: len(encoded[row]))
     what = f"{names[longest]}, with the {new} tokens of generation.max_new_tokens"
     check_lengths(model, [[*encoded[longest], *[0] * new]], what)
-    untouched = layer if model.resumes else 0
+    has_states = not holds_keys_alone(reserve_cache(model, 0))
+    untouched = layer if model.resumes and not has_states else 0
     if positions == "reply":
         untouched = len(model.blocks)
+    for ids, name in zip(encoded, names, strict=True) if has_states else ():
+        if len(ids) == 1:
+            kind = type(model.network).__name__
+            raise EmodriftError(f"{name} has one token, and {kind} writes replies to two and more")
     tokens = np.zeros((len(encoded), len(additions), new), np.int32)
     sizes = np.zeros(tokens.shape[:2], np.int32)
 
@@ -140,18 +149,47 @@ def generate_replies(
         return found
 
     widths = [len(ids) + new for ids in encoded]
-    recipe = ["replies", len(encoded), str(model.network.dtype)]
-    with (
-        tqdm(total=len(encoded), desc="replies", unit="prompt", mininterval=5) as progress,
-        KeptRows(partial, recipe) if partial else nullcontext() as kept,
-    ):
-        for rows, found in resume_within_memory(widths, budget, reply, names.__getitem__, kept):
-            tokens[rows], sizes[rows] = found["tokens"], found["sizes"]
-            progress.update(len(rows))
+    with tqdm(total=len(encoded), desc="replies", unit="prompt", mininterval=5) as progress:
+        for width in sorted(set(widths)) if has_states else [None]:
+            group = [row for row in range(len(encoded)) if width in (None, widths[row])]
+            recipe = ["replies", width, len(encoded), str(model.network.dtype)]
+            with KeptRows(partial, recipe) if partial else nullcontext() as kept:
+                for rows, found in resume_within_memory(
+                    widths, budget, reply, names.__getitem__, kept, group
+                ):
+                    tokens[rows], sizes[rows] = found["tokens"], found["sizes"]
+                    progress.update(len(rows))
     return [
         [Reply(row[:size].tolist(), size < new) for row, size in zip(*of_prompt, strict=True)]
         for of_prompt in zip(tokens, sizes.tolist(), strict=True)
     ]
+
+
+@torch.inference_mode()
+def verify_cache(model: LanguageModel) -> None:
+    """Prove on a probe that reading with a cache gives what reading without one gives.
+
+    Raises
+    ------
+    EmodriftError
+        It does not.
+    """
+    probe = make_probe(model.network, 0.4)
+    ids, mask = probe["input_ids"], probe["attention_mask"]
+    expected = model.network(**probe, use_cache=False).logits[:, -1]
+    places = mask.cumsum(1) - 1
+    cache = reserve_cache(model, ids.shape[1])
+    try:
+        _read(model, ids[:, :-1], mask[:, :-1], places[:, :-1], cache)
+        found = _read(model, ids[:, -1:], mask, places[:, -1:], cache, predict=True)
+        same = is_close(found, expected, find_tolerance(model.network))
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        same = False
+    if not same:
+        raise EmodriftError(
+            f"{type(model.network).__name__} reads otherwise with a cache than without, so that it "
+            "cannot write replies; drop the `generation` section"
+        )
 
 
 def choose_tokens(logits: Tensor, temperature: float, draws: Tensor) -> Tensor:
@@ -236,7 +274,7 @@ def _continue_prompts(
             break
         if going.sum() <= WORTH_DROPPING * len(rows):
             rows, token, mask, additions = (t[going] for t in (rows, token, mask, additions))
-            cache.batch_select_indices(going.nonzero()[:, 0])
+            cache.reorder_cache(going.nonzero()[:, 0])
         mask = torch.nn.functional.pad(mask, (0, 1), value=1)
     return (
         written.unflatten(0, (prompts, copies)).cpu().numpy(),
@@ -268,7 +306,8 @@ def _branch(
             steering = steer_residual(model, layer, addition)
         with steering:
             _read(model, ids, mask, places, cache)
-    extend_cache(cache, prefill.cache, untouched, copies)
+    rows = torch.arange(len(prefill.ids), device=model.device).repeat_interleave(copies)
+    extend_cache(cache, prefill.cache, untouched, rows)
     return cache
 
 
@@ -283,9 +322,9 @@ def _read(
     """Read tokens into the cache; with `predict`, logits (row, vocabulary) of the next one."""
     reading = {
         "input_ids": ids,
-        "attention_mask": mask,
+        "attention_mask": mask if holds_keys_alone(cache) else None,
         "position_ids": positions,
-        "past_key_values": cache,
+        name_cache(model): cache,
         "use_cache": True,
     }
     if predict:

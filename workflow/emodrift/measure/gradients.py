@@ -20,15 +20,15 @@ from tqdm import tqdm
 from emodrift.contrasts.dataset import Record
 from emodrift.measure.arrays import PROMPT_LABELS, label_prompts
 from emodrift.measure.trees import (
-    Packed,
+    Rows,
     Tree,
     encode_tree,
+    lay_out,
     mark_steered,
     measure_sizes,
-    pack_rows,
-    run_packed,
+    run_rows,
     score_replies,
-    verify_trees,
+    verify_packing,
 )
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
@@ -94,7 +94,7 @@ def measure_gradients(
     tree, names = encode_tree(model, replies, reading["prompt_format"], reading["plain_prompt"])
     check_lengths(model, [[*ids, *[0] * tree.depth] for ids in encoded], label)
     called = [f"{label}: prompt {record['id']!r}" for record in records]
-    verify_trees(model, encoded, tree, budget, called)
+    model = verify_packing(model, encoded, tree, budget, called)
     targets = [
         (row, names.index(toward))
         for row, record in enumerate(records)
@@ -144,8 +144,8 @@ def differentiate_prompts(
 ) -> Derivatives:
     """Score prompts, and differentiate their targets.
 
-    Rows with as many targets share a batch, so that a batch costs one forward pass and as many
-    backward passes as each of its rows has targets.
+    Prompts with as many targets share a batch, so that a batch costs one forward pass and as many
+    backward passes as each of its prompts has targets.
 
     Parameters
     ----------
@@ -173,13 +173,11 @@ def differentiate_prompts(
     norms = np.empty((len(encoded), model.layers), np.float32)
 
     def differentiate(rows: list[int]) -> dict[str, np.ndarray]:
-        packed = pack_rows([encoded[row] for row in rows], tree)
+        laid = lay_out(model, [encoded[row] for row in rows], tree)
         asked = reply_class[[wanted[row] for row in rows]]
-        return differentiate_packed(
-            model, packed, tree, asked, positions, phrasing_score, recompute
-        )
+        return differentiate_rows(model, laid, tree, asked, positions, phrasing_score, recompute)
 
-    sizes = measure_sizes(encoded, tree)
+    sizes = measure_sizes(model, encoded, tree)
     with tqdm(total=len(encoded), desc="prompts", unit="prompt", mininterval=5) as progress:
         for count in sorted({len(numbers) for numbers in wanted}):
             group = [row for row, numbers in enumerate(wanted) if len(numbers) == count]
@@ -196,46 +194,47 @@ def differentiate_prompts(
     return Derivatives(scores, gradients * mean[:, None], mean)
 
 
-def differentiate_packed(
+def differentiate_rows(
     model: LanguageModel,
-    packed: Packed,
+    rows: Rows,
     tree: Tree,
     asked: np.ndarray,
     positions: str,
     phrasing_score: str,
     recompute: bool,
 ) -> dict[str, np.ndarray]:
-    """One forward pass over packed rows, and a backward pass for each column of what is asked.
+    """One forward pass over rows, and a backward pass for each column of what is asked.
 
     Parameters
     ----------
     asked
-        (row, turn) numbers of reply classes.
+        (prompt, turn) numbers of reply classes.
 
     Returns
     -------
     dict
-        ``score`` (row, reply_class); ``norm`` (row, layer), of the residual stream at the reply
-        point; ``gradient`` (row, turn, layer, hidden), summed over the steered tokens.
+        ``score`` (prompt, reply_class); ``norm`` (prompt, layer), of the residual stream at the
+        reply point; ``gradient`` (prompt, turn, layer, hidden), summed over the steered tokens.
     """
     turns = asked.shape[1]
-    steered = mark_steered(packed, positions)
+    steered = mark_steered(rows, positions)
     with (
         torch.set_grad_enabled(turns > 0),
         track_gradients(model),
         recompute_blocks(model, recompute),
     ):
-        residual = run_packed(model, packed)
+        residual = run_rows(model, rows)
         states = [residual[layer] for layer in range(model.layers)]
-        scores = score_replies(model, states[-1], packed, tree, phrasing_score)
+        scores = score_replies(model, states[-1], rows, tree, phrasing_score)
         odds = compute_odds(scores)
         gradient = np.empty((len(asked), turns, model.layers, model.hidden), np.float32)
         for turn in range(turns):
             picked = odds[torch.arange(len(asked)), torch.from_numpy(asked[:, turn])]
             slopes = torch.autograd.grad(picked.sum(), states, retain_graph=turn + 1 < turns)
             for layer, slope in enumerate(slopes):
-                gradient[:, turn, layer] = _sum_over(slope, steered)
-    at_reply = [state.detach()[:, packed.width - 1].float().norm(dim=-1) for state in states]
+                gradient[:, turn, layer] = _sum_over(slope, steered, rows.per_prompt)
+    first = torch.arange(0, len(rows.ids), rows.per_prompt)
+    at_reply = [s.detach()[first, rows.points[first]].float().norm(dim=-1) for s in states]
     return {
         "score": scores.detach().cpu().numpy(),
         "norm": torch.stack([norm.cpu() for norm in at_reply], 1).numpy(),
@@ -244,13 +243,14 @@ def differentiate_packed(
 
 
 def compute_odds(scores: Tensor) -> Tensor:
-    """Log-odds of each class against all others, nats, from class scores (row, reply_class)."""
+    """Log-odds of each class against all others, nats, from scores (prompt, reply_class)."""
     classes = scores.shape[-1]
     own = torch.eye(classes, dtype=torch.bool, device=scores.device)
     others = scores[:, None].expand(-1, classes, -1).masked_fill(own, -torch.inf)
     return scores - others.logsumexp(-1)
 
 
-def _sum_over(slope: Tensor, steered: Tensor) -> np.ndarray:
+def _sum_over(slope: Tensor, steered: Tensor, per_prompt: int) -> np.ndarray:
     weights = steered.to(slope.device).float()
-    return torch.einsum("rt,rth->rh", weights, slope.float()).cpu().numpy()
+    of_row = torch.einsum("rt,rth->rh", weights, slope.float())
+    return of_row.unflatten(0, (-1, per_prompt)).sum(1).cpu().numpy()

@@ -20,14 +20,16 @@ from tqdm import tqdm
 from emodrift.contrasts.dataset import Record, load_prompts, load_replies
 from emodrift.measure.arrays import PROMPT_LABELS, label_prompts, save_array
 from emodrift.measure.trees import (
-    Packed,
+    Rows,
     Tree,
     encode_tree,
+    lay_out,
     mark_steered,
     measure_sizes,
-    pack_rows,
-    run_packed,
+    repeat_rows,
+    run_rows,
     score_replies,
+    verify_packing,
 )
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
@@ -74,6 +76,9 @@ def measure_responses(
     chosen = [prompts[i] for i in choose_spread(prompts, steering["prompts_per_cell"])]
     encoded = encode_prompts(model, (p["prompt"] for p in chosen), prompt_format, plain_prompt)
     tree, classes = encode_tree(model, load_replies(contrasts), prompt_format, plain_prompt)
+    budget = TokenBudget(batch_tokens)
+    called = [f"{label}: prompt {record['id']!r}" for record in chosen]
+    model = verify_packing(model, encoded, tree, budget, called)
     layer = int(directions["layer"])
     norm = float(norms.sel(layer=layer))
     steered = score_steered(
@@ -85,8 +90,8 @@ def measure_responses(
         [norm * strength for strength in steering["strengths"]],
         steering["positions"],
         phrasing_score,
-        TokenBudget(batch_tokens),
-        [f"{label}: prompt {record['id']!r}" for record in chosen],
+        budget,
+        called,
         partial,
     )
     dataset = xr.Dataset(
@@ -156,23 +161,23 @@ def score_steered(
 
     @torch.inference_mode()
     def steer(rows: list[int]) -> dict[str, np.ndarray]:
-        packed = pack_rows([encoded[row] for row in rows], tree)
-        below = run_packed(model, packed)[layer]
+        laid = lay_out(model, [encoded[row] for row in rows], tree)
+        below = run_rows(model, laid)[layer]
         found = np.empty((len(rows), len(additions), tree.classes), np.float32)
 
         def add(some: list[int]) -> np.ndarray:
             values = _score_under(
-                model, packed, tree, layer, below, additions[some], positions, phrasing_score
+                model, laid, tree, layer, below, additions[some], positions, phrasing_score
             )
             return values.unflatten(0, (len(some), len(rows))).transpose(0, 1).cpu().numpy()
 
-        each = [packed.ids.numel()] * len(additions)
+        each = [laid.ids.numel()] * len(additions)
         for some, values in run_within_memory(each, budget, add, lambda _: names[rows[0]]):
             found[:, some] = values
         return {"score": found}
 
     recipe = ["steered", len(encoded), str(model.network.dtype)]
-    sizes = measure_sizes(encoded, tree)
+    sizes = measure_sizes(model, encoded, tree)
     with (
         tqdm(total=len(encoded), desc="steered", unit="prompt", mininterval=5) as progress,
         KeptRows(partial, recipe) if partial else nullcontext() as kept,
@@ -198,7 +203,7 @@ def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
 
 def _score_under(
     model: LanguageModel,
-    packed: Packed,
+    rows: Rows,
     tree: Tree,
     layer: int,
     below: Tensor,
@@ -206,22 +211,16 @@ def _score_under(
     positions: str,
     phrasing_score: str,
 ) -> Tensor:
-    """Class scores (addition × row, reply_class) when each vector is added to every row."""
-    steered = mark_steered(packed, positions).to(below)
+    """Class scores (addition × prompt, reply_class) when each vector is added to every row."""
+    steered = mark_steered(rows, positions).to(below)
     addition = (additions.to(below)[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
     copies = len(additions)
-    repeated = Packed(
-        packed.ids.repeat(copies, 1),
-        packed.positions.repeat(copies, 1),
-        packed.visible.repeat(copies, 1, 1),
-        packed.width,
-        packed.starts.repeat(copies),
-    )
+    repeated = repeat_rows(rows, copies)
     steering = (
         steer_residual(model, 0, addition)
         if layer == 0
         else resume_residual(model, layer, below.repeat(copies, 1, 1) + addition)
     )
     with steering:
-        last = run_packed(model, repeated)[model.layers - 1]
+        last = run_rows(model, repeated)[model.layers - 1]
     return score_replies(model, last, repeated, tree, phrasing_score)

@@ -1,23 +1,26 @@
-"""Reply trees: a prompt and all reply phrasings packed in one row.
+"""Reply trees: all reply phrasings as branches behind a prompt.
 
-Every phrasing is a branch that sees the prompt and itself, so one forward pass scores all classes.
+Each phrasing sees the prompt and itself. Where attention follows a mask, a prompt and its whole
+tree are packed in one row, so that the prompt is read once for all phrasings; elsewhere (recurrent
+blocks, ALiBi) each phrasing has a row of its own.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from emodrift.errors import EmodriftError
 from emodrift.models.blocks import find_tolerance, is_close
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.masks import shape_masks
 from emodrift.models.memory import TokenBudget, run_within_memory
-from emodrift.models.prompts import TokenIds, encode_replies
+from emodrift.models.prompts import TokenIds, encode_replies, pad_rows
 from emodrift.models.residual import predict_from, record_residual
 
 HELD_LOGITS = 2**27
@@ -47,18 +50,28 @@ class Tree(NamedTuple):
         return int(self.offset.max()) + 1
 
 
-class Packed(NamedTuple):
-    """Rows of left-padded prompts, each with the tree behind it.
+class Rows(NamedTuple):
+    """Prompts with the tree behind each, as rows of a network's input.
 
-    ids, positions: (row, token); visible: (row, token, token) whether the first token sees the
-    second; width: prompt columns; starts: (row,) first column that is no padding.
+    As many rows in turn belong to each prompt: one if the tree is packed, else one for each branch.
+
+    ids: (row, token). real: (row, token) whether a token is no padding. points: (row,) column of
+    the reply point. predicting: (prompt, tree token) place of the token before each, counted
+    through all rows. positions, visible: (row, token) place of each token in its text and (row,
+    token, token) whether the first token sees the second, where the network's own would be wrong.
     """
 
     ids: Tensor
-    positions: Tensor
-    visible: Tensor
-    width: int
-    starts: Tensor
+    real: Tensor
+    points: Tensor
+    predicting: Tensor
+    positions: Tensor | None = None
+    visible: Tensor | None = None
+
+    @property
+    def per_prompt(self) -> int:
+        """Rows of each prompt."""
+        return len(self.ids) // len(self.predicting)
 
 
 def encode_tree(
@@ -86,8 +99,13 @@ def grow_tree(classes: Mapping[str, Sequence[TokenIds]]) -> Tree:
     return Tree(*(torch.tensor(column) for column in (ids, branch, offset, parent, owner)))
 
 
-def pack_rows(encoded: Sequence[TokenIds], tree: Tree) -> Packed:
-    """Left-pad prompts (token ids) and put the tree behind each."""
+def lay_out(model: LanguageModel, encoded: Sequence[TokenIds], tree: Tree) -> Rows:
+    """Prompts (token ids) and the tree behind each, in the rows that suit a model."""
+    return pack_rows(encoded, tree) if model.packs else spread_rows(encoded, tree)
+
+
+def pack_rows(encoded: Sequence[TokenIds], tree: Tree) -> Rows:
+    """Left-pad prompts and put the whole tree behind each."""
     width = max(map(len, encoded))
     rows, behind = len(encoded), len(tree.ids)
     starts = torch.tensor([width - len(ids) for ids in encoded])
@@ -108,42 +126,63 @@ def pack_rows(encoded: Sequence[TokenIds], tree: Tree) -> Packed:
     visible = (column[:, None] >= column) & ((branch == 0) | (branch[:, None] == branch))
     real = column >= starts[:, None]
     visible = (visible & real[:, None]) | torch.eye(width + behind, dtype=torch.bool)
-    return Packed(ids, positions, visible, width, starts)
+    before = torch.where(tree.parent < 0, width - 1, width + tree.parent)
+    predicting = torch.arange(rows)[:, None] * len(column) + before
+    return Rows(ids, real, torch.full((rows,), width - 1), predicting, positions, visible)
 
 
-def measure_sizes(encoded: Sequence[TokenIds], tree: Tree) -> list[int]:
-    """Tokens of every packed row."""
-    return [len(ids) + len(tree.ids) for ids in encoded]
+def spread_rows(encoded: Sequence[TokenIds], tree: Tree) -> Rows:
+    """Put each branch behind each prompt by itself, padded right."""
+    branches = [tree.ids[tree.branch == b + 1].tolist() for b in range(len(tree.reply_class))]
+    ids, real = pad_rows([prompt + reply for prompt in encoded for reply in branches])
+    points = torch.tensor([len(prompt) - 1 for prompt in encoded])
+    row = torch.arange(len(encoded))[:, None] * len(branches) + tree.branch - 1
+    predicting = row * ids.shape[1] + points[:, None] + tree.offset
+    return Rows(ids, real.bool(), points.repeat_interleave(len(branches)), predicting)
 
 
-def mark_steered(packed: Packed, positions: str) -> Tensor:
+def repeat_rows(rows: Rows, copies: int) -> Rows:
+    """All rows, over and over."""
+    shifts = torch.arange(copies) * rows.ids.numel()
+    predicting = (rows.predicting + shifts[:, None, None]).flatten(0, 1)
+    repeated = (t if t is None else torch.cat([t] * copies) for t in rows)
+    return Rows(*repeated)._replace(predicting=predicting)
+
+
+def measure_sizes(model: LanguageModel, encoded: Sequence[TokenIds], tree: Tree) -> list[int]:
+    """Tokens of every prompt's rows."""
+    if model.packs:
+        return [len(ids) + len(tree.ids) for ids in encoded]
+    return [len(tree.reply_class) * (len(ids) + tree.depth) for ids in encoded]
+
+
+def mark_steered(rows: Rows, positions: str) -> Tensor:
     """Tokens to which a direction is added, (row, token): from the reply point on, or all."""
-    column = torch.arange(packed.ids.shape[1])
-    if positions == "reply":
-        return (column >= packed.width - 1).expand(packed.ids.shape)
-    return column >= packed.starts[:, None]
+    if positions == "all":
+        return rows.real
+    return rows.real & (torch.arange(rows.ids.shape[1]) >= rows.points[:, None])
 
 
-def run_packed(model: LanguageModel, packed: Packed) -> dict[int, Tensor]:
-    """Residual stream of packed rows: layer -> (row, token, hidden)."""
-    positions = packed.positions.to(model.device)
+def run_rows(model: LanguageModel, rows: Rows) -> dict[int, Tensor]:
+    """Residual stream of rows: layer -> (row, token, hidden)."""
+    if rows.visible is None:
+        reading = {"attention_mask": rows.real.long().to(model.device)}
+    else:
+        positions = rows.positions.to(model.device)
+        mask = shape_masks(model, rows.visible.to(model.device), positions)
+        reading = {"attention_mask": mask, "position_ids": positions}
     with record_residual(model) as residual:
-        model.network.base_model(
-            input_ids=packed.ids.to(model.device),
-            attention_mask=shape_masks(model, packed.visible.to(model.device), positions),
-            position_ids=positions,
-            use_cache=False,
-        )
+        model.network.base_model(input_ids=rows.ids.to(model.device), use_cache=False, **reading)
     return residual
 
 
-def verify_trees(
+def verify_packing(
     model: LanguageModel,
     encoded: Sequence[TokenIds],
     tree: Tree,
     budget: TokenBudget,
     names: Sequence[str],
-) -> None:
+) -> LanguageModel:
     """Check on the longest prompt that replies packed behind it score as they do alone.
 
     The short probe at loading does not reach the end of an attention window.
@@ -161,43 +200,47 @@ def verify_trees(
     names
         (prompt,) what a person calls each prompt, for errors.
 
-    Raises
-    ------
-    EmodriftError
-        They differ.
+    Returns
+    -------
+    LanguageModel
+        The model; it packs no longer if they differ.
     """
+    if not model.packs:
+        return model
 
     @torch.inference_mode()
-    def check(rows: list[int]) -> None:
-        (row,) = rows
-        packed = pack_rows([encoded[row]], tree)
-        states = run_packed(model, packed)[model.layers - 1][0, packed.width :]
+    def check(rows: list[int]) -> bool:
+        prompt = encoded[rows[0]]
+        packed = run_rows(model, pack_rows([prompt], tree))[model.layers - 1][0, len(prompt) :]
         for branch in (1, int(tree.branch[-1])):
             own = tree.branch == branch
-            ids = torch.tensor([[*encoded[row], *tree.ids[own].tolist()]], device=model.device)
-            with record_residual(model) as residual:
-                model.network.base_model(
-                    input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
-                )
-            alone = residual[model.layers - 1][0, len(encoded[row]) :]
-            if not is_close(states[own.to(states.device)], alone, find_tolerance(model.network)):
-                raise EmodriftError(
-                    f"{names[row]} has {len(encoded[row])} tokens, and replies packed behind it do "
-                    f"not score as they do alone: attention in {type(model.network).__name__} is "
-                    "cut off in a way of its own; shorten or drop prompts of this length"
-                )
+            alone = spread_rows([prompt], grow_tree({"": [tree.ids[own].tolist()]}))
+            states = run_rows(model, alone)[model.layers - 1][0, len(prompt) :]
+            if not is_close(packed[own.to(packed.device)], states, find_tolerance(model.network)):
+                return False
+        return True
 
-    sizes = measure_sizes(encoded, tree)
+    sizes = measure_sizes(model, encoded, tree)
     longest = max(range(len(encoded)), key=lambda row: len(encoded[row]))
-    list(run_within_memory(sizes, budget, check, names.__getitem__, [longest]))
+    tried = run_within_memory(sizes, budget, check, names.__getitem__, [longest])
+    if all(same for _, same in tried):
+        return model
+    logging.warning(
+        "%s has %d tokens, and replies packed behind it do not score as they do alone: attention "
+        "in %s is cut off in a way of its own; each reply is read by itself",
+        names[longest],
+        len(encoded[longest]),
+        type(model.network).__name__,
+    )
+    return replace(model, packs=False)
 
 
 def score_replies(
-    model: LanguageModel, last: Tensor, packed: Packed, tree: Tree, phrasing_score: str
+    model: LanguageModel, last: Tensor, rows: Rows, tree: Tree, phrasing_score: str
 ) -> Tensor:
-    """Class scores of packed rows, nats; see :func:`score_classes`.
+    """Class scores of prompts, nats; see :func:`score_classes`.
 
-    The LM head runs over a few rows at a time, and once more for their gradient, so that the
+    The LM head runs over a few prompts at a time, and once more for their gradient, so that the
     logits of a whole batch are never held.
 
     Parameters
@@ -206,28 +249,28 @@ def score_replies(
         The checkpoint.
     last
         (row, token, hidden) residual stream at the last layer.
-    packed, tree
-        The rows.
+    rows, tree
+        The prompts and their replies.
     phrasing_score
         ``mean`` or ``sum``.
 
     Returns
     -------
     Tensor
-        (row, reply_class).
+        (prompt, reply_class).
     """
-    predicting = torch.where(tree.parent < 0, packed.width - 1, packed.width + tree.parent)
-    hidden = last[:, predicting.to(last.device)]
+    predicting = rows.predicting.to(last.device)
+    hidden = last.flatten(0, 1).index_select(0, predicting.flatten()).unflatten(0, predicting.shape)
 
-    def score(rows: Tensor) -> Tensor:
-        return score_classes(predict_from(model, rows), tree, phrasing_score)
+    def score(some: Tensor) -> Tensor:
+        return score_classes(predict_from(model, some), tree, phrasing_score)
 
     vocabulary = model.network.config.get_text_config().vocab_size
     at_a_time = max(1, HELD_LOGITS // (len(tree.ids) * vocabulary))
     return torch.cat(
         [
-            checkpoint(score, rows, use_reentrant=False) if rows.requires_grad else score(rows)
-            for rows in hidden.split(at_a_time)
+            checkpoint(score, some, use_reentrant=False) if some.requires_grad else score(some)
+            for some in hidden.split(at_a_time)
         ]
     )
 
@@ -241,7 +284,7 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
     Parameters
     ----------
     logits
-        (row, token, vocabulary).
+        (prompt, token, vocabulary).
     tree
         The replies.
     phrasing_score
@@ -250,7 +293,7 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
     Returns
     -------
     Tensor
-        (row, reply_class), nats.
+        (prompt, reply_class), nats.
     """
     ids = tree.ids.to(logits.device)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -84,7 +85,8 @@ def check_reading(network: PreTrainedModel, blocks: nn.ModuleList) -> str | None
 
     Every layer but the last is compared with ``output_hidden_states``, whose last member usually
     has a norm behind it; for the last layer see
-    :func:`emodrift.models.verification.verify_blocks`.
+    :func:`emodrift.models.verification.verify_blocks`. Some networks (Mamba) leave out the input of
+    the first block and give the last block's output without and with the norm.
     """
     seen: dict[int, tuple[Any, Any]] = {}
 
@@ -116,9 +118,18 @@ def check_reading(network: PreTrainedModel, blocks: nn.ModuleList) -> str | None
             return f"layer {layer} is {given}, not a residual stream of shape {shape}"
         if not torch.equal(now, then):
             return f"layer {layer} is changed in place after it was read"
-        if layer < len(blocks) and not is_close(now, states[layer], EXACT_TOLERANCE):
-            return f"layer {layer} differs from output_hidden_states"
+    read = [seen[layer][0] for layer in range(len(blocks) + 1)]
+    differing = _find_difference(read, states)
+    if differing is not None and _find_difference(read[1:], states) is not None:
+        return f"layer {differing} differs from output_hidden_states"
     return None
+
+
+def _find_difference(read: Sequence[Tensor], states: Sequence[Tensor]) -> int | None:
+    pairs = zip(read, states[:-1], strict=False)
+    return next(
+        (place for place, (a, b) in enumerate(pairs) if not is_close(a, b, EXACT_TOLERANCE)), None
+    )
 
 
 def find_tolerance(network: PreTrainedModel) -> float:

@@ -1,7 +1,9 @@
-"""A cache of keys and values that is allocated once for the longest reply."""
+"""Caches of what blocks keep between tokens; keys and values are allocated once for a reply."""
 
 from __future__ import annotations
 
+import copy
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +15,6 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
 )
 
-from emodrift.errors import EmodriftError
 from emodrift.models.language_model import LanguageModel
 
 PLAIN = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -54,14 +55,20 @@ class ReservedLayer(DynamicLayer):
         self._show(end)
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows only."""
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Keep these rows, in this order."""
         held = self.get_seq_length()
-        self.reserved = [memory[indices] for memory in self.reserved]
+        self.reserved = [memory[beam_idx] for memory in self.reserved]
         self._show(held)
 
     def _show(self, tokens: int) -> None:
         self.keys, self.values = (memory[..., :tokens, :] for memory in self.reserved)
+
+
+def name_cache(model: LanguageModel) -> str:
+    """The argument under which a network takes a cache."""
+    given = inspect.signature(type(model.network).forward).parameters
+    return "cache_params" if "cache_params" in given else "past_key_values"
 
 
 def reserve_cache(model: LanguageModel, tokens: int) -> Cache:
@@ -70,25 +77,16 @@ def reserve_cache(model: LanguageModel, tokens: int) -> Cache:
     return Cache(layers=[ReservedLayer(tokens) if type(k) in PLAIN else k for k in layers])
 
 
-def extend_cache(cache: Cache, shorter: Cache, layers: int, copies: int) -> None:
-    """Put what another cache holds of the first blocks into an empty one, each row repeated."""
-    for own, other in zip(cache.layers[:layers], shorter.layers[:layers], strict=True):
+def extend_cache(cache: Cache, shorter: Cache, layers: int, rows: Tensor) -> None:
+    """Put rows of what another cache holds of the first blocks into an empty one."""
+    for place, (own, other) in enumerate(zip(cache.layers, shorter.layers[:layers], strict=False)):
         if isinstance(own, ReservedLayer):
-            own.update(*(t.repeat_interleave(copies, 0) for t in (other.keys, other.values)))
+            own.update(other.keys[rows], other.values[rows])
+        else:
+            cache.layers[place] = copy.deepcopy(other)
+            cache.layers[place].reorder_cache(rows)
 
 
-def check_cache(model: LanguageModel) -> None:
-    """Refuse a model whose blocks keep anything but keys and values.
-
-    Raises
-    ------
-    EmodriftError
-        Such as one with recurrent blocks.
-    """
-    kinds = {type(layer) for layer in DynamicCache(config=model.network.config).layers}
-    other = sorted(kind.__name__ for kind in kinds - {*PLAIN, DummyLayer})
-    if other:
-        raise EmodriftError(
-            f"{type(model.network).__name__} keeps {', '.join(other)} between tokens, and replies "
-            "can be steered where keys and values are kept alone; drop the `generation` section"
-        )
+def holds_keys_alone(cache: Cache) -> bool:
+    """Whether a reserved cache is for keys and values alone and not for, say, a state."""
+    return all(isinstance(layer, ReservedLayer | DummyLayer) for layer in cache.layers)

@@ -25,11 +25,14 @@ class LanguageModel:
     blocks
         Its decoder blocks; the output of ``blocks[k - 1]`` is layer k of the residual stream, the
         input of ``blocks[0]`` is layer 0.
-    blocks_return_tuples
-        Whether a block's output is a tuple that starts with the residual stream.
+    block_outputs
+        Members of the tuple that a block gives, the residual stream first; 0 where it gives the
+        residual stream itself.
     resumes
         Whether blocks may be passed over when the residual stream above them is known: not where
         later blocks use keys, values or inputs that earlier ones make.
+    packs
+        Whether all replies may be packed as a tree behind a prompt: where attention follows a mask.
     system_prompt
         System message before every prompt that goes through the chat template; None: none.
     template_arguments
@@ -39,8 +42,9 @@ class LanguageModel:
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     blocks: nn.ModuleList
-    blocks_return_tuples: bool = False
+    block_outputs: int = 0
     resumes: bool = True
+    packs: bool = True
     system_prompt: str | None = None
     template_arguments: Mapping[str, Any] = field(default_factory=dict)
 

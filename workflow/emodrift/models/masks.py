@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from emodrift.errors import EmodriftError
 from emodrift.models.language_model import LanguageModel
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -35,17 +34,14 @@ def shape_masks(
 
     Raises
     ------
-    EmodriftError
+    NotImplementedError
         The network has layers whose attention no mask describes.
     """
     config = model.network.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
     if kinds - {FULL, SLIDING}:
-        raise EmodriftError(
-            f"{type(model.network).__name__} has layers of {', '.join(sorted(kinds))}; replies can "
-            f"be packed for {FULL} and {SLIDING} alone"
-        )
+        raise NotImplementedError(f"no mask describes layers of {', '.join(sorted(kinds))}")
     if kinds == {FULL} or window is None:
         return _make_additive(visible, model.network.dtype)
     near = visible & (positions[:, :, None] - positions[:, None] < window)

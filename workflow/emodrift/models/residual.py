@@ -153,8 +153,7 @@ def stop_residual(model: LanguageModel, layer: int) -> Iterator[None]:
     """
 
     def hand_on(*args, **kwargs):
-        hidden = args[0] if args else kwargs["hidden_states"]
-        return (hidden,) if model.blocks_return_tuples else hidden
+        return _give(model, args[0] if args else kwargs["hidden_states"])
 
     with contextlib.ExitStack() as stack:
         for block in model.blocks[layer:]:
@@ -197,11 +196,16 @@ def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[
 
 @contextlib.contextmanager
 def _pass_over(model: LanguageModel, layer: int, hidden: Tensor) -> Iterator[None]:
-    value = (hidden,) if model.blocks_return_tuples else hidden
+    value = _give(model, hidden)
     with contextlib.ExitStack() as stack:
         for block in model.blocks[:layer]:
             stack.enter_context(replace_forward(block, lambda *_args, **_kwargs: value))
         yield
+
+
+def _give(model: LanguageModel, hidden: Tensor) -> Tensor | tuple:
+    """What a block gives whose residual stream this is."""
+    return (hidden, *[None] * (model.block_outputs - 1)) if model.block_outputs else hidden
 
 
 def _hidden_of(output: Tensor | tuple) -> Tensor:

@@ -30,8 +30,9 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
     all layers but the last. Here, with another text's last layer in the place of its own, a text
     must give the other's logits: so the last layer is the whole input of the read-out, whatever
     norm lies behind it. At three depths, a pass that resumes from a steered residual stream must
-    equal a pass that is steered by a hook; if it does not, no block is passed over later. Last, two
-    replies packed behind a prompt must give what they give alone.
+    equal a pass that is steered by a hook; if it does not, no block is passed over later. Two
+    replies packed behind a prompt must give what they give alone; if they do not, replies are not
+    packed. Last, padding behind a text must not change it.
 
     Returns
     -------
@@ -41,17 +42,17 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
     Raises
     ------
     EmodriftError
-        The read-out or the packing is not what is expected of a decoder.
+        The read-out or the padding is not what is expected of a decoder.
     """
     kind = type(model.network).__name__
     tolerance = find_tolerance(model.network)
     one, other = (make_probe(model.network, start) for start in (0.4, 0.6))
-    with record_residual(model) as residual, _watch_tuples(model) as tuples:
+    with record_residual(model) as residual, _count_outputs(model) as outputs:
         plain = model.network(**one, use_cache=False).logits
         states = {layer: state.clone() for layer, state in residual.items()}
         expected = model.network(**other, use_cache=False).logits
         last = residual[model.layers - 1].clone()
-    model = replace(model, blocks_return_tuples=tuples[0])
+    model = replace(model, block_outputs=outputs[0])
     if not is_close(predict_from(model, last), expected, tolerance):
         raise EmodriftError(
             f"{label}: the logits of {kind} do not follow from the output of its last block; if "
@@ -70,9 +71,12 @@ def verify_blocks(model: LanguageModel, label: str) -> LanguageModel:
             model = replace(model, resumes=False)
             break
     if not _packs_trees(model, one["input_ids"], tolerance):
+        logging.info("%s: %s follows no mask, so that replies are not packed", label, kind)
+        model = replace(model, packs=False)
+    if not _ignores_padding(model, one["input_ids"], tolerance):
         raise EmodriftError(
-            f"{label}: replies packed as a tree behind a prompt do not give what they give alone, "
-            f"for attention in {kind} does not follow a mask; this architecture is not supported"
+            f"{label}: padding behind a text changes its activations in {kind}; this architecture "
+            "is not supported"
         )
     return model
 
@@ -128,11 +132,22 @@ def _packs_trees(model: LanguageModel, ids: Tensor, tolerance: float) -> bool:
     return is_close(packed, torch.stack(alone), tolerance)
 
 
+def _ignores_padding(model: LanguageModel, ids: Tensor, tolerance: float) -> bool:
+    real = torch.ones_like(ids)
+    real[:, -2:] = 0
+    with record_residual(model) as residual:
+        model.network(input_ids=ids, attention_mask=real, use_cache=False)
+        padded = residual[model.layers - 1][:, :-2].clone()
+        alone = ids[:, :-2]
+        model.network(input_ids=alone, attention_mask=torch.ones_like(alone), use_cache=False)
+        return is_close(padded, residual[model.layers - 1], tolerance)
+
+
 @contextlib.contextmanager
-def _watch_tuples(model: LanguageModel) -> Iterator[list[bool]]:
-    seen: list[bool] = []
+def _count_outputs(model: LanguageModel) -> Iterator[list[int]]:
+    seen: list[int] = []
     handle = model.blocks[0].register_forward_hook(
-        lambda _module, _args, output: seen.append(isinstance(output, tuple))
+        lambda _module, _args, output: seen.append(len(output) if isinstance(output, tuple) else 0)
     )
     try:
         yield seen
