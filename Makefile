@@ -19,7 +19,7 @@ test: $(SETUP)  ## run all tests
 	$(BIN)/python -m pytest
 
 docs: $(SETUP)  ## write the generated pages again
-	$(BIN)/python -m emodrift.study.reference
+	$(BIN)/python -m emodrift.config.reference
 
 validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation

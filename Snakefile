@@ -12,9 +12,9 @@ from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import release_downloads
 from emodrift.store.entry import MANIFEST
-from emodrift.study.config import parse_study
-from emodrift.study.plan import plan_study
-from emodrift.study.space import check_space
+from emodrift.config.reading import parse_study
+from emodrift.plan.study import plan_study
+from emodrift.plan.space import check_space
 from emodrift.show.publication import forget_incomplete
 
 if not workflow.overwrite_configfiles:

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
+from emodrift.checkpoints.checkpoint import list_checkpoints
+from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
 from emodrift.store.digest import FileDigests
-from emodrift.study.checkpoints import list_checkpoints
-from emodrift.study.config import Run
 from tests.adapters import save_adapter
 from tests.conftest import save_checkpoint
 

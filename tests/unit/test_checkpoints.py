@@ -7,11 +7,11 @@ import shutil
 import pytest
 import torch
 
+from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
+from emodrift.config.runs import Reference, Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
 from emodrift.store.digest import FileDigests
-from emodrift.study.checkpoints import check_shapes, find_reference, list_checkpoints
-from emodrift.study.config import Reference, Run
 from tests.conftest import make_llama, save_checkpoint
 
 

@@ -6,9 +6,9 @@ import re
 import pytest
 import yaml
 
+from emodrift.config.reading import parse_study, read_study
+from emodrift.config.reference import README, SCHEMA, render_reference, render_schema
 from emodrift.errors import EmodriftError
-from emodrift.study.config import parse_study, read_study
-from emodrift.study.reference import README, SCHEMA, render_reference, render_schema
 from tests.conftest import ROOT, STUDY
 
 ADDED = {"sensitivity"}

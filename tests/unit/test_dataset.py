@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from emodrift.config.reading import parse_study
 from emodrift.contrasts.dataset import (
     build_dataset,
     load_kinds,
@@ -15,9 +16,9 @@ from emodrift.contrasts.dataset import (
 )
 from emodrift.contrasts.grammar import sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.plan.entries import Plan
+from emodrift.plan.texts import plan_contrasts
 from emodrift.store.digest import FileDigests
-from emodrift.study.config import parse_study
-from emodrift.study.plan import Plan, plan_contrasts
 from tests.conftest import ROOT, STUDY
 
 SECTION = STUDY["contrasts"]

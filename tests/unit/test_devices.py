@@ -9,6 +9,7 @@ import torch
 from accelerate import dispatch_model
 from transformers import AutoModelForCausalLM
 
+from emodrift.config.reading import parse_study
 from emodrift.contrasts.grammar import sample_stories
 from emodrift.errors import EmodriftError
 from emodrift.measure.activations import extract_part
@@ -17,7 +18,6 @@ from emodrift.models.devices import choose_device, choose_dtype
 from emodrift.models.loading import load_model, verify_network
 from emodrift.models.residual import predict_from, record_residual, resume_residual, steer_residual
 from emodrift.organisms.tokenizer import build_tokenizer
-from emodrift.study.config import parse_study
 from tests.conftest import STUDY, save_checkpoint
 from tests.families import build_model, build_network
 

@@ -11,12 +11,12 @@ import tomllib
 import pytest
 import yaml
 
+from emodrift.checkpoints.discovery import discover
+from emodrift.checkpoints.names import read_name
+from emodrift.checkpoints.series import guess_stage, list_sources, thin_out
 from emodrift.cli import list_hub_checkpoints, main
+from emodrift.config.reading import parse_study, read_study
 from emodrift.store.digest import FileDigests
-from emodrift.study.config import parse_study, read_study
-from emodrift.study.discovery import discover
-from emodrift.study.names import read_name
-from emodrift.study.series import guess_stage, list_sources, thin_out
 from tests.adapters import save_adapter
 from tests.conftest import ROOT, save_checkpoint
 from tests.hub_server import HubRepo, serve_hub

@@ -8,8 +8,13 @@ import shutil
 import pytest
 import torch
 
+from emodrift.checkpoints.checkpoint import list_checkpoints
+from emodrift.config.reading import parse_study
+from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
+from emodrift.plan.space import check_space
+from emodrift.plan.study import plan_study
 from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import (
     fetch_snapshot,
@@ -17,10 +22,6 @@ from emodrift.store.downloads import (
     note_downloads,
     release_downloads,
 )
-from emodrift.study.checkpoints import list_checkpoints
-from emodrift.study.config import Run, parse_study
-from emodrift.study.plan import plan_study
-from emodrift.study.space import check_space
 from tests.adapters import save_adapter
 from tests.conftest import STUDY, make_llama, save_checkpoint
 from tests.hub_server import TOKEN, HubRepo, serve_hub
@@ -346,7 +347,7 @@ def test_a_plan_knows_which_jobs_load_what(planned):
 def test_what_a_plan_has_to_download_is_said_until_it_is_there(planned, hub, tmp_path, monkeypatch):
     plan = planned()
     assert check_space(plan).startswith("4 downloads from the hub, ")
-    monkeypatch.setattr("emodrift.study.space.measure_free_space", lambda: 1000)
+    monkeypatch.setattr("emodrift.plan.space.measure_free_space", lambda: 1000)
     with pytest.raises(EmodriftError, match=r"at a time though compute\.keep_downloads is"):
         check_space(plan)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "workflow" / "emodrift"
-ROOMS = ("store", "stats", "study", "contrasts", "models", "measure")
+ROOMS = ("store", "stats", "config", "checkpoints", "plan", "contrasts", "models", "measure")
 ROOMS += ("vectors", "drift", "warning", "show", "organisms")
 
 

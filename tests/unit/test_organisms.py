@@ -8,13 +8,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from emodrift.config.organism import ModelShape, OrganismConfig, RunRecipe
 from emodrift.contrasts.grammar_training import Dialogue
 from emodrift.organisms.optimizers import MuonWithAdamW
 from emodrift.organisms.rewards import REWARDS
 from emodrift.organisms.texts import encode_dialogues, render_chat, sample_document_batches
 from emodrift.organisms.tokenizer import build_tokenizer
 from emodrift.organisms.training import build_model, train_organism
-from emodrift.study.organism import ModelShape, OrganismConfig, RunRecipe
 
 SHAPE = ModelShape(hidden=16, layers=2, heads=2, feedforward=32)
 BASE = {"objective": "language_modeling", "steps": 3, "save_steps": [0, 2, 3]}

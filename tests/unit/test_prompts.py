@@ -7,13 +7,14 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from emodrift.config.measuring import Activations
+from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import put_template
 from emodrift.models.prompts import encode_prompts, encode_replies, encode_texts
-from emodrift.study.config import Activations, parse_study
-from emodrift.study.plan import plan_study
-from emodrift.study.templates import describe_chat
+from emodrift.plan.study import plan_study
+from emodrift.plan.templates import describe_chat
 from tests.conftest import STUDY, save_checkpoint
 
 CHATML = (

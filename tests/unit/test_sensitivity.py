@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from emodrift.config.reading import make_variants, parse_study
+from emodrift.config.variants import AS_CONFIGURED, VARIED, Sensitivity, merge_changes
 from emodrift.drift.table import read_table, write_table
 from emodrift.errors import EmodriftError
+from emodrift.plan.study import plan_study
 from emodrift.show.figure import draw_figure
 from emodrift.show.report import tabulate_sensitivity
-from emodrift.study.config import Sensitivity, make_variants, parse_study
-from emodrift.study.plan import plan_study
-from emodrift.study.variants import AS_CONFIGURED, VARIED, merge_changes
 from emodrift.warning.indicators import INDICATORS
 from emodrift.warning.sensitivity import (
     Findings,

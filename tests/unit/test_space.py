@@ -3,8 +3,8 @@
 import pytest
 
 from emodrift.errors import EmodriftError
+from emodrift.plan.space import Need, add_up, judge_space
 from emodrift.store.downloads import format_size
-from emodrift.study.space import Need, add_up, judge_space
 
 GB = 10**9
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from sklearn.feature_extraction.text import CountVectorizer
 
+from emodrift.config.measuring import Metric
 from emodrift.contrasts.suites import (
     SPLITS,
     SUITE_READERS,
@@ -25,7 +26,6 @@ from emodrift.contrasts.suites import (
     wrap_prompt,
 )
 from emodrift.errors import EmodriftError
-from emodrift.study.config import Metric
 
 FOLDER = Path(__file__).parents[2] / "resources" / "behaviours"
 REPLY_CLASSES = ("refuse", "comply", "hedge", "soothe", "escalate")

@@ -14,15 +14,16 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from emodrift.config.reading import parse_study
+from emodrift.config.writer import Writer
 from emodrift.contrasts.answers import Question, ask_endpoint, keep_answers
 from emodrift.contrasts.endpoint import Answer, ChatServer, complete_chat
 from emodrift.contrasts.writing import split_answer, write_stories
 from emodrift.errors import EmodriftError
 from emodrift.models.chat import open_chat
+from emodrift.plan.entries import SCRIPTS
+from emodrift.plan.study import plan_study
 from emodrift.store.entry import read_manifest
-from emodrift.study.config import parse_study
-from emodrift.study.plan import SCRIPTS, plan_study
-from emodrift.study.writer import Writer
 from tests.conftest import STUDY, save_checkpoint
 
 KEY = "planted-key-77aa"

@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 
-from emodrift.study.plan import FIGURES
+from emodrift.plan.publication import FIGURES
 from tests.conftest import copy_project, save_checkpoint
 
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}

@@ -2,15 +2,17 @@
 
 Rooms, in the order in which data flows:
 
-``study``      what is studied: config, runs, checkpoints, the plan of keyed entries
-``store``      content-keyed entries on disk
-``contrasts``  stories, controls and behaviour prompts
-``models``     loading checkpoints, batching, reading and steering the residual stream
-``measure``    what is read off one checkpoint
-``vectors``    emotion vectors of one checkpoint, and the locked ones of the reference
-``drift``      direction, use and causal effect over checkpoints
-``warning``    indicators and alarms
-``show``       figures, tables, the report
-``organisms``  tiny models with planted structure and planted failures
-``stats``      bootstrap, nulls, reliability
+``config``       what is asked: a study, its sections, reading and checking it
+``checkpoints``  what is studied: runs, steps and identities, here or on the hub
+``plan``         every entry with its content key, before anything runs
+``store``        content-keyed entries on disk
+``contrasts``    stories, controls and behaviour prompts
+``models``       loading checkpoints, batching, reading and steering the residual stream
+``measure``      what is read off one checkpoint
+``vectors``      emotion vectors of one checkpoint, and the locked ones of the reference
+``drift``        direction, use and causal effect over checkpoints
+``warning``      indicators and alarms
+``show``         figures, tables, the report
+``organisms``    tiny models with planted structure and planted failures
+``stats``        bootstrap, nulls, reliability
 """

@@ -8,7 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from emodrift.checkpoints.checkpoint import list_checkpoints
+from emodrift.checkpoints.discovery import discover
+from emodrift.checkpoints.draft import arrange_runs, draft_study, make_name
+from emodrift.checkpoints.series import Series, Sighting, thin_out
+from emodrift.config.reading import read_study
+from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
+from emodrift.plan.space import Need, judge_space
 from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import (
     fetch_snapshot,
@@ -17,12 +24,6 @@ from emodrift.store.downloads import (
     list_missing,
     measure_free_space,
 )
-from emodrift.study.checkpoints import list_checkpoints
-from emodrift.study.config import Study, read_study
-from emodrift.study.discovery import discover
-from emodrift.study.draft import arrange_runs, draft_study, make_name
-from emodrift.study.series import Series, Sighting, thin_out
-from emodrift.study.space import Need, judge_space
 
 STORE = Path("results/store")
 SHORT = 10

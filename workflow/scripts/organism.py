@@ -3,10 +3,10 @@
 import torch
 from pydantic import TypeAdapter
 
+from emodrift.checkpoints.checkpoint import find_last_checkpoint
+from emodrift.config.organism import ModelShape, RunRecipe
 from emodrift.organisms.training import train_organism
 from emodrift.store.job import open_job
-from emodrift.study.checkpoints import find_last_checkpoint
-from emodrift.study.organism import ModelShape, RunRecipe
 
 with open_job(snakemake) as job:
     torch.set_num_threads(snakemake.threads)

@@ -16,8 +16,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from emodrift.config.address import find_address_problem
 from emodrift.errors import EmodriftError
-from emodrift.study.address import find_address_problem
 
 PASSING = (408, 429, 500, 502, 503, 504)
 LONGEST_PAUSE = 60.0

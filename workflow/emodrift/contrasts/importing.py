@@ -17,12 +17,12 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from emodrift.config.fields import list_fields
 from emodrift.contrasts.records import Record, describe_kind, read_lines
 from emodrift.contrasts.suites import SUITE_READERS
 from emodrift.contrasts.topics import split_topics
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
-from emodrift.study.fields import list_fields
 
 ID_LENGTH = 12
 UNREADABLE = (

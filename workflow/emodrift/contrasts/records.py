@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emodrift.config.fields import PROMPT_FIELDS, STORY_FIELDS
 from emodrift.errors import EmodriftError
-from emodrift.study.fields import PROMPT_FIELDS, STORY_FIELDS
 
 Record = dict[str, Any]
 

@@ -6,10 +6,10 @@ from datasets import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
+from emodrift.config.organism import PreferenceOptimization, ReinforcementLearning
 from emodrift.contrasts.grammar_training import sample_dialogues
 from emodrift.organisms.replay import Replay, ReplayMixin
 from emodrift.organisms.rewards import REWARDS
-from emodrift.study.organism import PreferenceOptimization, ReinforcementLearning
 
 SMALL_MODEL = {"bf16": False, "activation_checkpointing": False}
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerBase
 
+from emodrift.config.organism import Replayed
 from emodrift.organisms.texts import sample_document_batches
-from emodrift.study.organism import Replayed
 
 REPLAY_SEED_OFFSET = 500_000
 

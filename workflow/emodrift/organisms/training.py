@@ -25,12 +25,7 @@ from transformers import (
     set_seed,
 )
 
-from emodrift.contrasts.grammar_training import sample_dialogues
-from emodrift.organisms.optimizers import MuonWithAdamW
-from emodrift.organisms.replay import Replay, ReplayMixin
-from emodrift.organisms.texts import encode_dialogues, sample_document_batches
-from emodrift.organisms.tokenizer import build_tokenizer
-from emodrift.study.organism import (
+from emodrift.config.organism import (
     LanguageModeling,
     ModelShape,
     PreferenceOptimization,
@@ -38,6 +33,11 @@ from emodrift.study.organism import (
     ReinforcementLearning,
     SupervisedFineTuning,
 )
+from emodrift.contrasts.grammar_training import sample_dialogues
+from emodrift.organisms.optimizers import MuonWithAdamW
+from emodrift.organisms.replay import Replay, ReplayMixin
+from emodrift.organisms.texts import encode_dialogues, sample_document_batches
+from emodrift.organisms.tokenizer import build_tokenizer
 
 MAX_TOKENS = 160
 INITIAL_WEIGHT_SD = 0.05

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm, spearmanr
 
+from emodrift.config.variants import AS_CONFIGURED
 from emodrift.drift.table import label_rows, read_table, write_table
-from emodrift.study.variants import AS_CONFIGURED
 from emodrift.warning.indicators import INDICATORS
 
 SIGNS = {1: "+", 0: "0", -1: "-"}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.names import read_name
+from emodrift.checkpoints.places import Found
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import Download
-from emodrift.study.names import read_name
-from emodrift.study.places import Found
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 STAGES = ("sft", "dpo", "kto", "orpo", "grpo", "ppo", "rlvr", "rlhf", "rl", "instruct", "chat")

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.hub import find_revisions
+from emodrift.checkpoints.names import count_tokens, read_name
+from emodrift.checkpoints.places import Found, add_base, read_hub, read_local, read_step
+from emodrift.config.runs import CheckpointSource, Reference, Run
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import Download
-from emodrift.study.config import CheckpointSource, Reference, Run
-from emodrift.study.hub import find_revisions
-from emodrift.study.names import count_tokens, read_name
-from emodrift.study.places import Found, add_base, read_hub, read_local, read_step
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The config reference and JSON schema, generated from the config sections.
 
-``python -m emodrift.study.reference`` (or ``make docs``) writes both; a test fails when they have
+``python -m emodrift.config.reference`` (or ``make docs``) writes both; a test fails when they have
 drifted from the sections.
 """
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from emodrift.study.config import Study
+from emodrift.config.study import Study
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "config" / "README.md"
@@ -26,7 +26,7 @@ LONGEST_DEFAULT = 100
 INTRODUCTION = """\
 # Configuration
 
-<!-- Made by `make docs` from workflow/emodrift/study/; do not edit. -->
+<!-- Made by `make docs` from workflow/emodrift/config/; do not edit. -->
 
 A study is one YAML file: `config.yaml` is the default, `examples/` has others. Run another with
 `make study STUDY=config/examples/pythia.yaml` or `snakemake --configfile FILE`. Unknown keys fail,

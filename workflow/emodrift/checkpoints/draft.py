@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.series import FIRST_STAGE, Series, list_sources
+from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import format_size
-from emodrift.study.config import parse_study
-from emodrift.study.series import FIRST_STAGE, Series, list_sources
 
 LINE = 100
 FRAME = """\

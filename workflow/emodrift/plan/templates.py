@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.hub import find_revision
+from emodrift.config.measuring import Activations
 from emodrift.errors import EmodriftError
-from emodrift.study.config import Activations
-from emodrift.study.hub import find_revision
 
 KEY = "activations.chat_template"
 FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")

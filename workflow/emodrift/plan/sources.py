@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.hub import find_revision
+from emodrift.checkpoints.places import read_local
+from emodrift.config.running import Compute
+from emodrift.config.texts import Source
+from emodrift.config.writer import Writer
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_value
-from emodrift.study.config import Compute, Source
-from emodrift.study.hub import find_revision
-from emodrift.study.places import read_local
-from emodrift.study.writer import Writer
 
 HELDOUT = 0.3
 RECIPE = ("generator", "seed", "amount")

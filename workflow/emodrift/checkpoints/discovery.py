@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from emodrift.checkpoints.hub_discovery import see_repo, see_revision
+from emodrift.checkpoints.names import read_name
+from emodrift.checkpoints.places import read_local
+from emodrift.checkpoints.series import REPO, Series, Sighting, describe_found, guess_stage
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import pick_weights
-from emodrift.study.hub_discovery import see_repo, see_revision
-from emodrift.study.names import read_name
-from emodrift.study.places import read_local
-from emodrift.study.series import REPO, Series, Sighting, describe_found, guess_stage
 
 KEY = "discover"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.errors import EmodriftError
+from emodrift.plan.entries import Plan
 from emodrift.store.downloads import (
     Download,
     find_cache,
@@ -14,8 +16,6 @@ from emodrift.store.downloads import (
     measure_free_space,
 )
 from emodrift.store.entry import entry_exists
-from emodrift.study.checkpoints import find_reference
-from emodrift.study.plan import Plan
 
 
 class Need(NamedTuple):

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from emodrift.study.section import Section
-
-RunName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+from emodrift.config.section import Name, Section
 
 
 class ModelShape(Section):
@@ -35,7 +33,7 @@ class ModelShape(Section):
 class Recipe(Section):
     """What every training run has."""
 
-    start: RunName | None = None
+    start: Name | None = None
     """Run whose last checkpoint this one starts from; left out, from random weights."""
     steps: int = Field(ge=1)
     """Optimiser steps."""
@@ -77,7 +75,7 @@ class LanguageModeling(Recipe):
 class Replayed(Recipe):
     """A fine-tuning run, in which pre-training documents are mixed."""
 
-    start: RunName
+    start: Name
     """Run whose last checkpoint this one starts from."""
     replay: float = Field(default=0.3, ge=0, lt=1)
     """Share of pre-training documents in the loss; give all runs the same, lest they differ in what
@@ -136,7 +134,7 @@ class OrganismConfig(Section):
     seed: int = 0
     """Seed of weights, texts and sampling."""
     model: ModelShape = ModelShape()
-    runs: dict[RunName, RunRecipe] = Field(min_length=1)
+    runs: dict[Name, RunRecipe] = Field(min_length=1)
     """Training runs by name; each starts from random weights or from another run's end."""
 
     @model_validator(mode="after")

@@ -1,9 +1,13 @@
-"""Variants of a study: the same config with a few keys changed."""
+"""The config section of variants of a study: the same config with a few keys changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
+
+from emodrift.config.section import Name, Section
 
 VARIED: Mapping[str, tuple[str, ...]] = {
     "contrasts": (),
@@ -16,6 +20,18 @@ VARIED: Mapping[str, tuple[str, ...]] = {
 """Section -> its keys that a variant may change; none named: all."""
 AS_CONFIGURED = "as configured"
 """What the study's own choices are called beside its variants."""
+
+
+class Sensitivity(Section):
+    """How much the conclusions move when the study's choices are made otherwise."""
+
+    checkpoints: Literal["ends", "all"] = "ends"
+    """Checkpoints that variants are measured on: `ends`, the reference and the last of every run,
+    or `all`. Alarms add up along a run, so `ends` compares deviations from healthy training."""
+    variants: dict[Name, dict[str, Any]] = Field(min_length=1)
+    """Name -> sections and keys that differ from the study's own, as in
+    `{layer-3: {vectors: {layer: 3}}}`. Mappings are merged, lists replaced. May change `contrasts`,
+    `activations`, `vectors`, `steering`, `behaviours.phrasing_score` and `compute.dtype`."""
 
 
 def merge_changes(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

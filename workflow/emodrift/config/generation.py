@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from emodrift.study.address import ServedModel
-from emodrift.study.section import Section
+from emodrift.config.address import ServedModel
+from emodrift.config.section import Name, Section
 
 JUDGED_CLASSES = ("refuse", "comply", "hedge", "soothe", "escalate")
 """Reply classes that judges tell apart; `replies` knows the study's own instead."""
@@ -34,7 +34,7 @@ class Generation(Section):
     """Sampling temperature; 0 takes the likeliest token. A prompt's random numbers hang on the
     study's seed and the prompt alone, so that conditions and checkpoints are compared like with
     like."""
-    steered: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], ...] | None = None
+    steered: tuple[Name, ...] | None = None
     """Bundles, emotions, or random directions of the null (`random-0` and on) that are added, each
     at every strength; left out, all bundles. Unsteered replies are always written."""
     strengths: tuple[float, ...] = (-0.5, 0.5)

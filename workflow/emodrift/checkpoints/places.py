@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.hub import find_revisions
+from emodrift.config.runs import CheckpointSource
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import FileDigests, digest_value
 from emodrift.store.downloads import Download, is_weights, pick_weights
-from emodrift.study.config import CheckpointSource
-from emodrift.study.hub import find_revisions
 
 IDENTITY_FILES = (
     "*.safetensors",
@@ -50,7 +50,7 @@ class Found:
     ----------
     location, digest, downloads
         What a loader needs, identity, and weights on the hub that loading it takes; see
-        :class:`emodrift.study.checkpoints.Checkpoint`.
+        :class:`emodrift.checkpoints.checkpoint.Checkpoint`.
     shape
         Residual width and number of blocks; empty for an adapter.
     step, tokens

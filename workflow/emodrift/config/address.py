@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from emodrift.study.section import Section
+from emodrift.config.section import Section
 
 
 class ServedModel(Section):

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from emodrift.errors import EmodriftError
-from emodrift.store.downloads import explain_hub
-from emodrift.study.hub import find_revisions
-from emodrift.study.names import Named, read_name
-from emodrift.study.places import read_hub
-from emodrift.study.series import (
+from emodrift.checkpoints.hub import find_revisions
+from emodrift.checkpoints.names import Named, read_name
+from emodrift.checkpoints.places import read_hub
+from emodrift.checkpoints.series import (
     Series,
     Sighting,
     describe_found,
     guess_stage,
     measure_downloads,
 )
+from emodrift.errors import EmodriftError
+from emodrift.store.downloads import explain_hub
 
 KEY = "discover"
 ALIKE = 0.01

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from emodrift.study.address import ServedModel
+from emodrift.config.address import ServedModel
 
 INSTRUCTIONS = """\
 Write {count} different short stories about this topic: {topic}.

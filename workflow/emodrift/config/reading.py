@@ -1,0 +1,118 @@
+"""Reading a study's config: what is shipped filled in, errors in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from emodrift.config.study import Study
+from emodrift.config.texts import Rating
+from emodrift.config.variants import find_fixed, list_varied, merge_changes
+from emodrift.errors import EmodriftError
+
+RESOURCES = Path(__file__).parents[3] / "resources"
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study config.
+
+    Raises
+    ------
+    EmodriftError
+        One line that names the file, the key and what is wrong with it.
+    """
+    if not path.is_file():
+        raise EmodriftError(f"config file {path} does not exist; pass --configfile PATH")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise EmodriftError(f"{path} is not valid YAML: {error}") from None
+    return parse_study(values, str(path))
+
+
+def parse_study(values: Any, origin: str = "config") -> Study:
+    """Check a study config given as plain values; see :func:`read_study`."""
+    if not isinstance(values, dict):
+        raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
+    try:
+        study = Study.model_validate(add_shipped(values))
+    except ValidationError as error:
+        raise EmodriftError(f"{origin}: {_explain(error)}") from None
+    make_variants(study, f"{origin}: ")
+    return study
+
+
+def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
+    """The variants that `sensitivity` names, each a whole study of its own.
+
+    Parameters
+    ----------
+    study
+        The study.
+    origin
+        What errors begin with, such as the config file.
+
+    Raises
+    ------
+    EmodriftError
+        A variant changes what may not be changed, or is no valid study.
+    """
+    named = study.sensitivity.variants if study.sensitivity else {}
+    own = study.model_dump(exclude={"sensitivity"})
+    variants = {}
+    for name, changes in named.items():
+        key = f"{origin}sensitivity.variants.{name}"
+        fixed = find_fixed(changes)
+        if fixed or not changes:
+            found = f"{key}.{fixed}: cannot be varied" if fixed else f"{key}: changes nothing"
+            raise EmodriftError(f"{found}; a variant changes keys of {list_varied()}")
+        try:
+            variants[name] = Study.model_validate(merge_changes(own, changes))
+        except ValidationError as error:
+            raise EmodriftError(_explain(error, f"{key}.")) from None
+    return variants
+
+
+def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the shipped emotions, bundles, ratings and metrics where a config names none."""
+    contrasts = dict(values.get("contrasts") or {})
+    behaviours = dict(values.get("behaviours") or {})
+    if not {"emotions", "bundles", "ratings"} <= set(contrasts):
+        taxonomy = yaml.safe_load((RESOURCES / "emotions.yaml").read_text(encoding="utf-8"))
+        core = {name: word for name, word in taxonomy["emotions"].items() if word["core"]}
+        emotions = _list_names(contrasts.setdefault("emotions", list(core)))
+        known = {e: word for e, word in taxonomy["emotions"].items() if e in emotions}
+        bundles: dict[str, list[str]] = {}
+        for name in emotions:
+            if name in core:
+                bundles.setdefault(core[name]["bundle"], []).append(name)
+        contrasts.setdefault("bundles", bundles)
+        ratings = {e: {k: word[k] for k in Rating.model_fields} for e, word in known.items()}
+        contrasts.setdefault("ratings", ratings)
+    if "metrics" not in behaviours:
+        shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
+        behaviours["metrics"] = {
+            name: metric | {"bundles": [b for b in metric["bundles"] if b in contrasts["bundles"]]}
+            for name, metric in yaml.safe_load(shipped).items()
+        }
+    return {**values, "contrasts": contrasts, "behaviours": behaviours}
+
+
+def _list_names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _explain(error: ValidationError, prefix: str = "") -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = prefix + (".".join(str(part) for part in problem["loc"]) or "study")
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown key; remove it or see config/README.md for the keys there are"
+        elif problem["type"] == "missing":
+            message = "missing; add it (config/README.md says what it means)"
+        lines.append(f"{key}: {message}")
+    return "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")

@@ -1,0 +1,48 @@
+"""The config sections that change no result: how figures look, where models run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from emodrift.config.section import Name, Section
+
+
+class Figures(Section):
+    """How figures look."""
+
+    width: float = Field(default=7.0, gt=0)
+    """Width in inches."""
+    palettes: dict[Name, str] = Field(default_factory=dict)
+    """Figure -> seaborn palette that replaces its own."""
+
+
+class Compute(Section):
+    """Where and how models run. Nothing here changes a result beyond rounding."""
+
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|balanced|balanced_low_0|sequential)$"
+    )
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, or one of several as in `cuda:1`. Blocks
+    are spread over all GPUs by `balanced` (evenly), `balanced_low_0` (evenly, the first is left
+    roomy) and `sequential` (one after the other is filled); what does not fit goes to the CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Data type of the weights; `auto`: as saved on a GPU, float32 on a CPU."""
+    batch_tokens: int = Field(default=4096, ge=16)
+    """Tokens per batch, padding included. A batch that does not fit in memory is halved, and so are
+    the later ones."""
+    recompute_blocks: bool = False
+    """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
+    a fraction of the memory and about half as much time again."""
+    blocks: str | None = None
+    """Where a network keeps its decoder blocks, such as `model.layers`. Left out, they are found;
+    either way it is proved on a probe that they are the right ones."""
+    deterministic: bool = False
+    """Rule out algorithms on a GPU that give other bits from run to run (slower); see
+    docs/engine.md."""
+    allow_pickle: bool = False
+    """Load checkpoints that have no safetensors files. Pickled weights can run code."""
+    keep_downloads: bool = True
+    """`false`: weights that a job fetched from the hub are deleted from the hub's cache once the
+    last job that needs them is done. What was in the cache before stays."""

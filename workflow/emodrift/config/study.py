@@ -1,0 +1,113 @@
+"""The study's configuration: one section per stage.
+
+Every key's docstring is its documentation: `config/README.md` and the JSON schema are made from
+the sections.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from emodrift.config.generation import JUDGED_CLASSES, Generation
+from emodrift.config.measuring import Activations, Behaviours, Statistics, Steering, Vectors
+from emodrift.config.organism import OrganismConfig
+from emodrift.config.running import Compute, Figures
+from emodrift.config.runs import Reference, Run
+from emodrift.config.section import Name, Section
+from emodrift.config.texts import Contrasts
+from emodrift.config.variants import Sensitivity
+from emodrift.config.warning import Alarms, Indicators
+
+
+class Study(Section):
+    """A longitudinal study of emotion vectors."""
+
+    name: Name
+    """Name; results are published in `results/<name>/`."""
+    description: str = ""
+    """A sentence for the report."""
+    seed: int = 0
+    """Seed of bootstrap, nulls and halves."""
+    organism: OrganismConfig | None = None
+    """Tiny models to train first, for an embedded study."""
+    runs: dict[Name, Run] = Field(min_length=1)
+    """Training runs."""
+    reference: Reference
+    contrasts: Contrasts
+    activations: Activations = Activations()
+    vectors: Vectors = Vectors()
+    behaviours: Behaviours
+    steering: Steering = Steering()
+    generation: Generation | None = None
+    """Replies that checkpoints write, and a judge's verdicts on them; left out, none."""
+    statistics: Statistics = Statistics()
+    indicators: Indicators = Indicators()
+    alarms: Alarms = Alarms()
+    sensitivity: Sensitivity | None = None
+    figures: Figures = Figures()
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        if self.reference.run not in self.runs:
+            raise ValueError(
+                f"reference.run {self.reference.run!r} is not among runs: {', '.join(self.runs)}"
+            )
+        if self.vectors.estimator == "neutral_difference" and not self.contrasts.neutral:
+            raise ValueError("vectors.estimator neutral_difference needs contrasts.neutral")
+        self._check_metrics()
+        self._check_indicators()
+        self._check_generation()
+        grown = set(self.organism.runs) if self.organism else set()
+        for name, run in self.runs.items():
+            for source in run.checkpoints:
+                if source.organism and source.organism not in grown:
+                    raise ValueError(
+                        f"runs.{name} names organism {source.organism!r}, which organism.runs "
+                        f"lacks: {', '.join(sorted(grown)) or 'there is no organism section'}"
+                    )
+        return self
+
+    def _check_generation(self) -> None:
+        section = self.generation
+        if section is None:
+            return
+        null = [f"random-{i}" for i in range(self.steering.random_directions)]
+        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null]
+        for name in section.steered or ():
+            if name not in known:
+                raise ValueError(
+                    f"generation.steered names {name!r}, which is no bundle, emotion or random "
+                    f"direction: {', '.join(known)}"
+                )
+        for name, metric in self.behaviours.metrics.items():
+            if section.judge != "replies" and metric.toward not in JUDGED_CLASSES:
+                raise ValueError(
+                    f"generation.judge tells {', '.join(JUDGED_CLASSES)} apart, but "
+                    f"behaviours.metrics.{name}.toward is {metric.toward!r}; set "
+                    "generation.judge to replies, which knows the study's own classes"
+                )
+
+    def _check_metrics(self) -> None:
+        for name, metric in self.behaviours.metrics.items():
+            for bundle in metric.bundles:
+                if bundle not in self.contrasts.bundles:
+                    raise ValueError(
+                        f"behaviours.metrics.{name}.bundles names {bundle!r}, which "
+                        f"contrasts.bundles lacks: {', '.join(self.contrasts.bundles)}"
+                    )
+
+    def _check_indicators(self) -> None:
+        section = self.indicators
+        for key, name in (("caution", section.caution), ("eagerness", section.eagerness)):
+            if name not in self.contrasts.bundles:
+                raise ValueError(
+                    f"indicators.{key} is {name!r}, which contrasts.bundles lacks: "
+                    f"{', '.join(self.contrasts.bundles)}"
+                )
+        for name in (section.refusal, section.benign, *section.eager_metrics):
+            if name not in self.behaviours.metrics:
+                raise ValueError(
+                    f"indicators names metric {name!r}, which behaviours.metrics lacks: "
+                    f"{', '.join(self.behaviours.metrics)}"
+                )

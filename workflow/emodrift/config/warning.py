@@ -1,0 +1,37 @@
+"""The config sections of indicators and alarms."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from emodrift.config.section import Name, Section
+
+
+class Indicators(Section):
+    """What the indicators are made of."""
+
+    caution: Name = "caution"
+    """Bundle whose evocation and coupling the caution vector decoupling index follows."""
+    refusal: Name = "refusal"
+    """Metric that caution is coupled to; its suite is the harmful one."""
+    benign: Name = "over_refusal"
+    """Metric whose suite is the benign one that harmful prompts are contrasted with."""
+    eagerness: Name = "eagerness"
+    """Bundle of the eagerness coupling."""
+    eager_metrics: tuple[Name, ...] = ("boundary_pushing", "overconfidence")
+    """Metrics that eagerness must not come to drive."""
+    seen_split: Name = "train_like"
+    """Split of prompts that resemble the training data, for the lock-in index."""
+    unseen_splits: tuple[Name, ...] = ("ood", "adversarial")
+    """Splits of prompts that do not."""
+
+
+class Alarms(Section):
+    """When an indicator raises an alarm."""
+
+    false_alarm_rate: float = Field(default=0.1, gt=0, lt=1)
+    """Share of healthy checkpoints that may cross the threshold."""
+    consecutive: int = Field(default=2, ge=1)
+    """Checkpoints in a row that must cross it."""
+    slack: float = Field(default=0.5, ge=0)
+    """Slack of the cumulative sum, in standard deviations: smaller drifts do not add up."""

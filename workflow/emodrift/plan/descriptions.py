@@ -1,0 +1,63 @@
+"""What of a config matters to a stage, as the plain values that its key is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.config.study import Study
+from emodrift.plan.entries import Plan
+
+
+def describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, Any]]:
+    """Labels of checkpoints, as summaries carry them."""
+    return [
+        {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens} for c in checkpoints
+    ]
+
+
+def describe_loading(
+    study: Study, checkpoint: Checkpoint, chat: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a job needs to load a checkpoint; no part of a key."""
+    return {
+        "location": checkpoint.location,
+        "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
+        "dtype": study.compute.dtype,
+        "chat": chat,
+    }
+
+
+def describe_asking(study: Study) -> dict[str, Any]:
+    """How prompts are put and replies scored, and the reply classes that count in each suite."""
+    toward: dict[str, list[str]] = {}
+    for metric in study.behaviours.metrics.values():
+        of_suite = toward.setdefault(metric.suite, [])
+        if metric.toward not in of_suite:
+            of_suite.append(metric.toward)
+    return {
+        "prompt_format": study.activations.prompt_format,
+        "plain_prompt": study.activations.plain_prompt,
+        "phrasing_score": study.behaviours.phrasing_score,
+        "positions": study.steering.positions,
+        "toward": toward,
+    }
+
+
+def describe_fitting(study: Study) -> dict[str, Any]:
+    """How vectors are fitted."""
+    return {**study.vectors.model_dump(mode="json", exclude={"layer"}), "seed": study.seed}
+
+
+def describe_metrics(study: Study) -> dict[str, Any]:
+    """Behaviour metrics without their words."""
+    return {
+        k: m.model_dump(mode="json", exclude={"description"})
+        for k, m in study.behaviours.metrics.items()
+    }
+
+
+def describe_summary(plan: Plan) -> dict[str, Any]:
+    """What every table over all checkpoints depends on."""
+    return {"checkpoints": describe_checkpoints(plan.checkpoints), "seed": plan.study.seed}

@@ -1,0 +1,98 @@
+"""The plan of a study: every entry with its content key, known before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
+from emodrift.config.study import Study
+from emodrift.plan.chain import plan_chain
+from emodrift.plan.entries import Plan
+from emodrift.plan.publication import plan_figures, plan_publication
+from emodrift.plan.replies import plan_conduct, plan_replies
+from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.variants import plan_sensitivity, plan_variants
+from emodrift.store.digest import FileDigests
+from emodrift.store.entry import Entry, entry_exists
+
+
+def plan_study(study: Study, results: Path) -> Plan:
+    """Plan a study as far as its checkpoints exist.
+
+    Parameters
+    ----------
+    study
+        The config.
+    results
+        Root of results; the store lies in ``results/store``.
+
+    Raises
+    ------
+    EmodriftError
+        A checkpoint, file or combination that cannot work, before any model is loaded.
+    """
+    plan = Plan(study, results / "store")
+    digests = FileDigests(plan.store / "digests.json")
+    organisms = _plan_organisms(plan)
+    contrasts = plan_contrasts(plan, digests)
+    variants = plan_variants(plan, digests)
+    if all(entry_exists(plan.store / e.place) for e in organisms.values()):
+        _plan_checkpoints(plan, contrasts, variants, organisms, digests)
+    digests.save()
+    return plan
+
+
+def _plan_organisms(plan: Plan) -> dict[str, Entry]:
+    if plan.study.organism is None:
+        return {}
+    section = plan.study.organism
+    planned: dict[str, Entry] = {}
+    starts = {name: [r.start] if r.start else [] for name, r in section.runs.items()}
+    for name in TopologicalSorter(starts).static_order():
+        recipe = section.runs[name]
+        planned[name] = plan.add(
+            "organism",
+            {
+                "recipe": recipe.model_dump(mode="json"),
+                "model": section.model.model_dump(mode="json"),
+                "seed": section.seed,
+            },
+            inputs={"start": planned[recipe.start]} if recipe.start else {},
+            label=f"organism {name}",
+        )
+    return planned
+
+
+def _plan_checkpoints(
+    plan: Plan,
+    contrasts: Entry,
+    variants: list[tuple[Plan, Entry]],
+    organisms: Mapping[str, Entry],
+    digests: FileDigests,
+) -> None:
+    study = plan.study
+    plan.checkpoints = [
+        checkpoint
+        for name, run in study.runs.items()
+        for checkpoint in list_checkpoints(
+            name,
+            run,
+            digests,
+            allow_pickle=study.compute.allow_pickle,
+            organisms={n: plan.store / e.place for n, e in organisms.items()},
+            revisions=plan.store / "revisions.json",
+        )
+    ]
+    check_shapes(plan.checkpoints)
+    reference = find_reference(plan.checkpoints, study.reference)
+    chain = plan_chain(plan, reference, contrasts)
+    summaries = chain.summaries
+    if study.generation:
+        replies = plan_replies(plan, contrasts, chain.lock, chain.activations, chain.responses)
+        summaries["conduct"] = plan_conduct(plan, replies, chain.activations, digests)
+    if study.sensitivity:
+        summaries["sensitivity"] = plan_sensitivity(plan, reference, contrasts, variants)
+    figures = plan_figures(plan, summaries, reference)
+    plan.publication = plan_publication(plan, summaries, figures, chain.lock)

@@ -1,0 +1,83 @@
+"""Planning a study's variants beside it, over the same checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.config.reading import make_variants
+from emodrift.config.variants import AS_CONFIGURED
+from emodrift.errors import EmodriftError
+from emodrift.plan.chain import Chain, plan_chain
+from emodrift.plan.descriptions import describe_checkpoints
+from emodrift.plan.entries import Plan
+from emodrift.plan.texts import plan_contrasts
+from emodrift.store.digest import FileDigests
+from emodrift.store.entry import Entry
+
+
+def plan_variants(plan: Plan, digests: FileDigests) -> list[tuple[Plan, Entry]]:
+    """Plans of the study's variants, each with its contrast data."""
+    variants = []
+    for name, study in make_variants(plan.study).items():
+        with _naming(name):
+            variant = plan.vary(name, study)
+            variants.append((variant, plan_contrasts(variant, digests)))
+    return variants
+
+
+def plan_sensitivity(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, variants: list[tuple[Plan, Entry]]
+) -> Entry:
+    """The study as configured and its variants, over the same checkpoints, compared."""
+    study = plan.study
+    chosen = plan.checkpoints
+    if study.sensitivity.checkpoints == "ends":
+        last = {c.run: i for i, c in enumerate(chosen)}
+        chosen = [c for i, c in enumerate(chosen) if i == last[c.run] or c == reference]
+    own = plan_chain(
+        replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen), reference, contrasts
+    )
+    chains = [own]
+    for variant, data in variants:
+        with _naming(variant.variant):
+            varied = plan_chain(replace(variant, checkpoints=chosen), reference, data)
+        _order_variant(plan, varied, own)
+        chains.append(varied)
+    return plan.add(
+        "sensitivity",
+        {
+            "variants": [variant.variant for variant, _ in variants],
+            "checkpoints": describe_checkpoints(chosen),
+            "reference": chosen.index(reference),
+            "measured": study.sensitivity.checkpoints,
+            "caution": study.indicators.caution,
+            "refusal": study.indicators.refusal,
+            "false_alarm_rate": study.alarms.false_alarm_rate,
+            "level": study.statistics.level,
+        },
+        inputs={
+            stage: tuple(chain.summaries[stage] for chain in chains)
+            for stage in ("drift", "evocation", "coupling", "indicators")
+        },
+        label="variants",
+    )
+
+
+def _order_variant(plan: Plan, varied: Chain, own: Chain) -> None:
+    """A variant's jobs of a checkpoint come after the study's own, whose parts they share."""
+    for theirs, ours in zip(
+        varied.activations + varied.responses, own.activations + own.responses, strict=True
+    ):
+        if theirs.place != ours.place:
+            plan.order_after(theirs, ours)
+
+
+@contextlib.contextmanager
+def _naming(variant: str) -> Iterator[None]:
+    try:
+        yield
+    except EmodriftError as error:
+        raise EmodriftError(f"sensitivity.variants.{variant}: {error}") from None
