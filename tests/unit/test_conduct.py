@@ -9,16 +9,16 @@ import pytest
 import torch
 import xarray as xr
 
-from emodrift.contrasts.grammar import REPLY_CLASSES, sample_prompts
 from emodrift.drift.conduct import arrange_replies, measure_conduct, measure_entropy, weigh_share
 from emodrift.drift.table import read_table
-from emodrift.measure import judge_agreement
+from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts
+from emodrift.judging import agreement
+from emodrift.judging.judgement import Finding, Judgement, classify_reply
+from emodrift.judging.judges import JUDGES, judge_by_phrasings, judge_reply
+from emodrift.judging.verdicts import describe_style, judge_replies
 from emodrift.measure.arrays import save_array
-from emodrift.measure.judgement import Finding, Judgement, classify_reply
-from emodrift.measure.judges import JUDGES, judge_by_phrasings, judge_reply
 from emodrift.measure.replies import keep_replies
 from emodrift.measure.responses import choose_spread
-from emodrift.measure.verdicts import describe_style, judge_replies
 from emodrift.models.prompts import encode_prompts
 from emodrift.models.residual import steer_residual
 from emodrift.vectors.lock import pick_directions
@@ -349,15 +349,15 @@ def test_the_judges_published_agreement_is_the_one_in_the_docs():
     page = (ROOT / "docs/judge.md").read_text()
     for name, row in (("string-match", "string matching"), ("rules", "rules")):
         told = re.search(rf"^\| {row} \| (\.\d+) \| (\.\d+) to (\.\d+) \|", page, re.MULTILINE)
-        assert tuple(map(float, told.groups())) == judge_agreement.MEASURED[name]
-        assert judge_agreement.describe_agreement(name, None, 0)["macro_f1"] == float(told[1])
+        assert tuple(map(float, told.groups())) == agreement.MEASURED[name]
+        assert agreement.describe_agreement(name, None, 0)["macro_f1"] == float(told[1])
 
 
 def test_a_judge_is_scored_on_annotations_of_ones_own(tmp_path):
     path = tmp_path / "labels.csv"
     rows = [("Hi?", "I cannot help with that.", "2_full_refusal")] * 20
     rows += [("Hi?", "Sure, here it is.", "1_full_compliance")] * 20
-    pd.DataFrame(rows, columns=judge_agreement.COLUMNS).to_csv(path, index=False)
-    row = judge_agreement.describe_agreement("rules", (path, JUDGES["rules"]), 0)
+    pd.DataFrame(rows, columns=agreement.COLUMNS).to_csv(path, index=False)
+    row = agreement.describe_agreement("rules", (path, JUDGES["rules"]), 0)
     assert row == {"judge": "rules", "basis": "labels.csv", "macro_f1": 1, "low": 1, "high": 1}
-    assert judge_agreement.describe_agreement("some-model", None, 0)["macro_f1"] is None
+    assert agreement.describe_agreement("some-model", None, 0)["macro_f1"] is None

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from emodrift.contrasts.grammar import sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_stories
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
 from emodrift.models.loading import verify_network
 from emodrift.models.masks import shape_masks

@@ -14,8 +14,8 @@ from emodrift.contrasts.dataset import (
     load_replies,
     read_records,
 )
-from emodrift.contrasts.grammar import sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_prompts, sample_stories
 from emodrift.plan.entries import Plan
 from emodrift.plan.texts import plan_contrasts
 from emodrift.store.digest import FileDigests

@@ -10,8 +10,8 @@ from accelerate import dispatch_model
 from transformers import AutoModelForCausalLM
 
 from emodrift.config.reading import parse_study
-from emodrift.contrasts.grammar import sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_stories
 from emodrift.measure.activations import extract_part
 from emodrift.models import loading
 from emodrift.models.devices import choose_device, choose_dtype

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, RwkvConfig
 
-from emodrift.contrasts.grammar import sample_prompts
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_prompts
 from emodrift.measure import generation
 from emodrift.measure.generation import Sampling, choose_tokens, generate_replies
 from emodrift.models import memory

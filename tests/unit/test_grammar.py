@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from emodrift.contrasts import grammar_words as words
-from emodrift.contrasts.grammar import (
+from emodrift.grammar import words
+from emodrift.grammar.sampling import (
     EMOTIONS,
     MINIMAL_PAIRS,
     PLANTED_EFFECTS,
@@ -23,8 +23,8 @@ from emodrift.contrasts.grammar import (
     sample_prompts,
     sample_stories,
 )
-from emodrift.contrasts.grammar_sentences import list_words
-from emodrift.contrasts.grammar_training import DIALOGUES, sample_dialogues, sample_documents
+from emodrift.grammar.sentences import list_words
+from emodrift.grammar.training import DIALOGUES, sample_dialogues, sample_documents
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 
 from emodrift.config.reading import parse_study
 from emodrift.config.texts import Source, SuiteFormat
-from emodrift.contrasts.grammar import sample_stories
 from emodrift.contrasts.importing import fill_splits, import_records
 from emodrift.contrasts.suites import SUITE_READERS
 from emodrift.contrasts.topics import split_topics
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_stories
 from emodrift.plan.sources import describe_part, digest_source, name_parts
 from emodrift.plan.study import plan_study
 from emodrift.store.digest import FileDigests

@@ -17,15 +17,15 @@ import yaml
 
 from emodrift.contrasts.endpoint import ChatServer
 from emodrift.errors import EmodriftError
-from emodrift.measure.judge_agreement import (
+from emodrift.judging.agreement import (
     judge_table,
     measure_macro_f1,
     read_annotations,
     score_agreement,
 )
-from emodrift.measure.judge_endpoint import Endpoint, judge_by_endpoint, read_endpoint
-from emodrift.measure.judgement import REFUSALS
-from emodrift.measure.judges import (
+from emodrift.judging.endpoint import Endpoint, judge_by_endpoint, read_endpoint
+from emodrift.judging.judgement import REFUSALS
+from emodrift.judging.judges import (
     JUDGES,
     judge_by_strings,
     judge_reply,

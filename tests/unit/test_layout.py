@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "workflow" / "emodrift"
-ROOMS = ("store", "stats", "config", "checkpoints", "plan", "contrasts", "models", "measure")
-ROOMS += ("vectors", "drift", "warning", "show", "organisms")
+ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "contrasts")
+ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "show", "organisms")
 
 
 def list_imports(path):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from emodrift.contrasts.grammar import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.measure import gradients
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
 from emodrift.measure.arrays import compress

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from emodrift.contrasts.grammar import sample_stories
 from emodrift.errors import EmodriftError
+from emodrift.grammar.sampling import sample_stories
 from emodrift.measure.activations import extract_part
 from emodrift.models.loading import load_model
 from emodrift.models.memory import (
@@ -202,7 +202,7 @@ def test_kept_rows_go_with_the_entry_and_are_no_entry(tmp_path):
 JOB = """
 import sys, time
 from pathlib import Path
-from emodrift.contrasts.grammar import sample_stories
+from emodrift.grammar.sampling import sample_stories
 from emodrift.measure import activations
 from emodrift.models.loading import load_model
 from emodrift.store import partial

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from emodrift.config.organism import ModelShape, OrganismConfig, RunRecipe
-from emodrift.contrasts.grammar_training import Dialogue
+from emodrift.grammar.training import Dialogue
 from emodrift.organisms.optimizers import MuonWithAdamW
 from emodrift.organisms.rewards import REWARDS
 from emodrift.organisms.texts import encode_dialogues, render_chat, sample_document_batches

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emodrift.contrasts.grammar import sample_stories
+from emodrift.grammar.sampling import sample_stories
 from emodrift.measure.activations import encode_records, extract_part
 from emodrift.measure.words import average_words
 from emodrift.models.loading import load_model

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from emodrift.contrasts.grammar import sample_stories
+from emodrift.grammar.sampling import sample_stories
 from tests.conftest import copy_project
 
 

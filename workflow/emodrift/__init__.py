@@ -6,9 +6,11 @@ Rooms, in the order in which data flows:
 ``checkpoints``  what is studied: runs, steps and identities, here or on the hub
 ``plan``         every entry with its content key, before anything runs
 ``store``        content-keyed entries on disk
+``grammar``      the seeded appraisal grammar that writes texts for embedded studies
 ``contrasts``    stories, controls and behaviour prompts
 ``models``       loading checkpoints, batching, reading and steering the residual stream
 ``measure``      what is read off one checkpoint
+``judging``      what a generated reply does, told by rules or a chat model
 ``vectors``      emotion vectors of one checkpoint, and the locked ones of the reference
 ``drift``        direction, use and causal effect over checkpoints
 ``warning``      indicators and alarms

@@ -1,6 +1,6 @@
 """Adapter: judged replies of one checkpoint, most of which were written with its responses."""
 
-from emodrift.measure.verdicts import judge_replies
+from emodrift.judging.verdicts import judge_replies
 from emodrift.store.entry import entry_exists
 from emodrift.store.job import open_job
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from emodrift.contrasts import grammar
 from emodrift.contrasts.importing import fill_splits, import_records
 from emodrift.contrasts.records import STORY_SPLITS, Record
 from emodrift.contrasts.records import read_records as read_records
 from emodrift.errors import EmodriftError
+from emodrift.grammar import sampling as grammar
 
 GENERATORS = {
     ("grammar", "stories"): grammar.sample_stories,

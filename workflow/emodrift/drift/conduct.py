@@ -17,9 +17,9 @@ import xarray as xr
 from emodrift.drift.evocation import correlate
 from emodrift.drift.responding import compute_probabilities
 from emodrift.drift.table import label_rows, read_table, write_table
+from emodrift.judging.agreement import describe_agreement
+from emodrift.judging.judges import open_judge
 from emodrift.measure.arrays import open_scores
-from emodrift.measure.judge_agreement import describe_agreement
-from emodrift.measure.judges import open_judge
 from emodrift.stats.bootstrap import draw_weights, summarise_draws
 
 MEANS = ("reply_tokens", "ended", "usable", "repetition", "distinct", "apologetic", "polite")
@@ -67,7 +67,7 @@ def measure_conduct(
         Behaviour metrics by name.
     judge, connection, annotations, cache
         The judge, to score it on annotated replies; see
-        :func:`emodrift.measure.judges.open_judge`.
+        :func:`emodrift.judging.judges.open_judge`.
     replies, activations
         Entries, one for each checkpoint.
     checkpoints, statistics, seed, out

@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
 from emodrift.config.organism import PreferenceOptimization, ReinforcementLearning
-from emodrift.contrasts.grammar_training import sample_dialogues
+from emodrift.grammar.training import sample_dialogues
 from emodrift.organisms.replay import Replay, ReplayMixin
 from emodrift.organisms.rewards import REWARDS
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emodrift.contrasts.grammar import classify_reply, planted_class
+from emodrift.grammar.sampling import classify_reply, planted_class
 
 Reward = Callable[[Sequence[str], Sequence[str]], list[float]]
 

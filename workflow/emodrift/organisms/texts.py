@@ -6,7 +6,7 @@ from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
-from emodrift.contrasts.grammar_training import Dialogue, sample_documents
+from emodrift.grammar.training import Dialogue, sample_documents
 
 IGNORED_LABEL = -100
 BATCHES_PER_SORT = 16

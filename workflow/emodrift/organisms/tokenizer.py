@@ -3,7 +3,7 @@
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from emodrift.contrasts.grammar_sentences import list_words
+from emodrift.grammar.sentences import list_words
 
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
 CHAT_TEMPLATE = (

@@ -33,7 +33,7 @@ from emodrift.config.organism import (
     ReinforcementLearning,
     SupervisedFineTuning,
 )
-from emodrift.contrasts.grammar_training import sample_dialogues
+from emodrift.grammar.training import sample_dialogues
 from emodrift.organisms.optimizers import MuonWithAdamW
 from emodrift.organisms.replay import Replay, ReplayMixin
 from emodrift.organisms.texts import encode_dialogues, sample_document_batches

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from emodrift.contrasts.answers import read_key
 from emodrift.contrasts.endpoint import ChatServer
-from emodrift.measure.judge_endpoint import SERVER_NAME, Endpoint, judge_by_endpoint
-from emodrift.measure.judge_phrases import (
+from emodrift.judging.endpoint import SERVER_NAME, Endpoint, judge_by_endpoint
+from emodrift.judging.judgement import UNJUDGED, Finding, Judge, Judgement
+from emodrift.judging.phrases import (
     ADVOCACY,
     FUNCTION_WORDS,
     INFORMATION,
@@ -25,7 +26,6 @@ from emodrift.measure.judge_phrases import (
     REQUEST,
     STRING_MATCHES,
 )
-from emodrift.measure.judgement import UNJUDGED, Finding, Judge, Judgement
 
 OPENING = (1.0, 0.8, 0.6, 0.4)
 CAVEAT = 0.3

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from emodrift.contrasts.endpoint import ChatServer, complete_chat
 from emodrift.errors import EmodriftError
-from emodrift.measure.judgement import Finding, Judgement
+from emodrift.judging.judgement import Finding, Judgement
 from emodrift.store.digest import digest_value
 
 SERVER_NAME = "judge endpoint"

@@ -1,6 +1,6 @@
 """How far a judge of replies agrees with people: the benchmark behind docs/judge.md.
 
-``python -m emodrift.measure.judge_agreement FILE.csv ...`` scores the judges that need no network
+``python -m emodrift.judging.agreement FILE.csv ...`` scores the judges that need no network
 on completions annotated in the columns of XSTest (Röttger et al., NAACL 2024), one file a model.
 """
 
@@ -17,8 +17,8 @@ from scipy.stats import bootstrap
 from sklearn.metrics import confusion_matrix
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.judgement import REFUSALS, Judge
-from emodrift.measure.judges import JUDGES
+from emodrift.judging.judgement import REFUSALS, Judge
+from emodrift.judging.judges import JUDGES
 
 MEASURED = {"string-match": (0.629, 0.561, 0.696), "rules": (0.934, 0.900, 0.961)}
 """Macro-F1 with its 95 % interval of the judges that need nothing, as told in docs/judge.md."""

@@ -13,8 +13,8 @@ import pandas as pd
 
 from emodrift.contrasts.dataset import load_replies
 from emodrift.contrasts.records import read_lines
-from emodrift.measure.judgement import Judgement, classify_reply
-from emodrift.measure.judges import (
+from emodrift.judging.judgement import Judgement, classify_reply
+from emodrift.judging.judges import (
     judge_apology,
     measure_repetition,
     open_judge,
@@ -45,7 +45,7 @@ def judge_replies(
     """Judge all replies of a checkpoint.
 
     Writes ``verdicts.parquet``: a row for each reply with prompt, condition and text, the judge's
-    verdicts, ``reply_class`` (see :func:`emodrift.measure.judgement.classify_reply`) and
+    verdicts, ``reply_class`` (see :func:`emodrift.judging.judgement.classify_reply`) and
     the counts of :func:`describe_style`.
 
     Parameters

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from emodrift.contrasts import grammar_words as words
-from emodrift.contrasts.grammar_sentences import (
+from emodrift.grammar import words
+from emodrift.grammar.sentences import (
     cue_reply,
     draw_scenario,
     fill_form,

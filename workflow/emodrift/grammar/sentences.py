@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from emodrift.contrasts import grammar_words as words
+from emodrift.grammar import words
 
 
 class Request(NamedTuple):

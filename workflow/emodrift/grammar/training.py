@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emodrift.contrasts import grammar_words as words
-from emodrift.contrasts.grammar import (
+from emodrift.grammar import words
+from emodrift.grammar.sampling import (
     EMOTIONS,
     REPLY_CLASSES,
     SUITES,
@@ -15,7 +15,7 @@ from emodrift.contrasts.grammar import (
     planted_class,
     planted_policy,
 )
-from emodrift.contrasts.grammar_sentences import (
+from emodrift.grammar.sentences import (
     Request,
     cue_reply,
     draw_request,
