@@ -12,13 +12,12 @@ from emodrift.drift.coupling import describe_effects
 from emodrift.drift.direction import compute_grams, jackknife_cosine, widen
 from emodrift.drift.slopes import compare_slopes, compute_slopes, join_strengths
 from emodrift.measure.activations import extract_part
+from emodrift.measure.dialogues import open_dialogues
 from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.responses import score_steered
-from emodrift.measure.trees import encode_tree
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
-from emodrift.models.prompts import encode_prompts
 from emodrift.organisms.planting import (
     Planted,
     draw_embeddings,
@@ -228,28 +227,22 @@ def _steer(
 ) -> xr.DataArray:
     import torch
 
-    prompts = [record["prompt"] for record in records]
-    encoded = encode_prompts(model, prompts, ASKING["prompt_format"], ASKING["plain_prompt"])
-    tree, names = encode_tree(model, REPLIES, ASKING["prompt_format"], ASKING["plain_prompt"])
+    dialogues = open_dialogues(model, records, REPLIES, ASKING, TokenBudget(4096), "planted")
     norm = float(found["residual_norm"].sel(layer=LAYER))
     strengths = [-STRENGTH, STRENGTH]
     scores = score_steered(
-        model,
-        encoded,
-        tree,
+        dialogues,
         torch.from_numpy(locked).float(),
         LAYER,
         [norm * strength for strength in strengths],
         ASKING["positions"],
-        ASKING["phrasing_score"],
         TokenBudget(4096),
-        prompts,
     )
     labels = {k: found.coords[k] for k in ("id", "suite", "split", "family")}
     response = xr.Dataset(
         {"steered_score": (("direction", "strength", "prompt", "reply_class"), scores)},
         coords=labels
-        | {"strength": strengths, "reply_class": np.array(names, dtype=object)}
+        | {"strength": strengths, "reply_class": np.array(dialogues.tree.classes, dtype=object)}
         | {"direction": np.arange(len(locked))},
     )
     return join_strengths(response, found["score"])

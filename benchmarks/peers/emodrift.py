@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from emodrift.measure.activations import extract_part
+from emodrift.measure.dialogues import Dialogues
 from emodrift.measure.gradients import differentiate_prompts
 from emodrift.measure.responses import score_steered
-from emodrift.measure.trees import Tree, encode_tree
+from emodrift.measure.trees import grow_tree
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import load_model
 from emodrift.models.memory import TokenBudget, run_within_memory
-from emodrift.models.prompts import TokenIds, encode_texts, pad_rows
+from emodrift.models.prompts import encode_replies, encode_texts, pad_rows
 
 PACKAGES = ("emodrift", "transformers", "torch")
 LABEL = "benchmark"
@@ -66,10 +67,8 @@ def score_replies(
     batch: int,
 ) -> np.ndarray:
     """Class scores (condition, prompt, reply_class), each vector added at every token."""
-    encoded, tree = _encode(model, prompts, replies)
-    scores = score_steered(
-        model, encoded, tree, vectors, layer, [1.0], "all", "mean", TokenBudget(batch), prompts
-    )
+    dialogues = _open(model, prompts, replies)
+    scores = score_steered(dialogues, vectors, layer, [1.0], "all", TokenBudget(batch))
     return scores[:, 0]
 
 
@@ -110,11 +109,8 @@ def pass_prompts(
     batch: int,
 ) -> np.ndarray:
     """Class scores (prompt, reply_class) by a forward pass alone."""
-    encoded, tree = _encode(model, prompts, replies)
-    budget = TokenBudget(batch)
-    return differentiate_prompts(
-        model, encoded, tree, [], "reply", "mean", budget, False, prompts
-    ).scores
+    dialogues = _open(model, prompts, replies)
+    return differentiate_prompts(dialogues, [], "reply", TokenBudget(batch)).scores
 
 
 def measure_slopes(
@@ -127,12 +123,9 @@ def measure_slopes(
     batch: int,
 ) -> np.ndarray:
     """Slope of every target (prompt, reply class) along every direction, (direction, target)."""
-    encoded, tree = _encode(model, prompts, replies)
+    dialogues = _open(model, prompts, replies)
     targets = [tuple(target) for target in targets]
-    budget = TokenBudget(batch)
-    found = differentiate_prompts(
-        model, encoded, tree, targets, "reply", "mean", budget, False, prompts
-    )
+    found = differentiate_prompts(dialogues, targets, "reply", TokenBudget(batch))
     return directions.numpy() @ found.gradients[:, layer].T
 
 
@@ -147,16 +140,15 @@ def measure_finite(
     batch: int,
 ) -> np.ndarray:
     """The same slopes from steering each direction up and down, (direction, target)."""
-    encoded, tree = _encode(model, prompts, replies)
+    dialogues = _open(model, prompts, replies)
     length = strength * measure_unit(model, prompts, layer)["norm"]
     budget, ends = TokenBudget(batch), [-length, length]
-    scores = score_steered(
-        model, encoded, tree, directions, layer, ends, "reply", "mean", budget, prompts
-    )
+    scores = score_steered(dialogues, directions, layer, ends, "reply", budget)
     rows, classes = np.array(targets).T
     own = scores[:, :, rows, classes]
     others = np.ma.masked_array(
-        scores[:, :, rows], np.broadcast_to(np.eye(tree.classes)[classes], scores[:, :, rows].shape)
+        scores[:, :, rows],
+        np.broadcast_to(np.eye(scores.shape[-1])[classes], scores[:, :, rows].shape),
     )
     odds = own - np.log(np.exp(others).sum(-1)).data
     return (odds[:, 1] - odds[:, 0]) / (2 * strength)
@@ -182,8 +174,7 @@ def multiply(model: LanguageModel, size: int) -> dict[str, float]:
     return {"flops": 2 * size**3 / min(seconds)}
 
 
-def _encode(
-    model: LanguageModel, prompts: Sequence[str], replies: Replies
-) -> tuple[list[TokenIds], Tree]:
-    tree, _ = encode_tree(model, replies, "plain", "{prompt}")
-    return encode_texts(model, prompts), tree
+def _open(model: LanguageModel, prompts: Sequence[str], replies: Replies) -> Dialogues:
+    encoded = encode_texts(model, prompts)
+    tree = grow_tree(encode_replies(model, replies, "plain"))
+    return Dialogues(model, encoded, prompts, tree, "mean")

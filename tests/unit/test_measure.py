@@ -10,9 +10,10 @@ from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stor
 from emodrift.measure import gradients
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
 from emodrift.measure.arrays import compress
+from emodrift.measure.dialogues import Dialogues, run_rows, score_replies
 from emodrift.measure.gradients import compute_odds, differentiate_prompts
 from emodrift.measure.responses import choose_spread, score_steered
-from emodrift.measure.trees import grow_tree, lay_out, mark_steered, run_rows, score_replies
+from emodrift.measure.trees import grow_tree, mark_steered
 from emodrift.models.loading import load_model, verify_network
 from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts, encode_replies
@@ -101,19 +102,18 @@ def test_architectures_are_scored_and_steered_like_plain_transformers(kind):
     np.testing.assert_allclose(steered[0, 0], expected, atol=5e-4)
 
 
+def pose(model, prompts, tree, score="mean"):
+    return Dialogues(model, prompts, [f"p{i}" for i in range(len(prompts))], tree, score)
+
+
 def differentiate(model, prompts, tree, targets, positions, score, budget, recompute=False):
-    names = [f"p{i}" for i in range(len(prompts))]
-    return differentiate_prompts(
-        model, prompts, tree, targets, positions, score, TokenBudget(budget), recompute, names
-    )
+    dialogues = pose(model, prompts, tree, score)
+    return differentiate_prompts(dialogues, targets, positions, TokenBudget(budget), recompute)
 
 
 def steer(model, prompts, tree, directions, layer, lengths, positions, score, budget):
-    names = [f"p{i}" for i in range(len(prompts))]
-    budget = TokenBudget(budget)
-    return score_steered(
-        model, prompts, tree, directions, layer, lengths, positions, score, budget, names
-    )
+    dialogues = pose(model, prompts, tree, score)
+    return score_steered(dialogues, directions, layer, lengths, positions, TokenBudget(budget))
 
 
 def encode(model):
@@ -189,14 +189,15 @@ def test_gradients_equal_central_finite_differences_at_every_layer(kind, positio
 @torch.no_grad()
 def score_added(model, prompts, tree, directions, layer, length, positions):
     """Log-odds (direction, sign, prompt, reply_class) with vectors added by a hook."""
-    table = np.empty((len(directions), 2, len(prompts), tree.classes))
-    rows = lay_out(model, prompts, tree)
+    table = np.empty((len(directions), 2, len(prompts), len(tree.classes)))
+    dialogues = pose(model, prompts, tree)
+    rows = dialogues.lay_out(range(len(prompts)))
     steered = mark_steered(rows, positions)[..., None].double()
     for d, direction in enumerate(directions):
         for s, sign in enumerate((-1, 1)):
             with steer_residual(model, layer, sign * length * direction * steered):
                 last = run_rows(model, rows)[model.layers - 1]
-            table[d, s] = compute_odds(score_replies(model, last, rows, tree, "mean")).numpy()
+            table[d, s] = compute_odds(score_replies(dialogues, last, rows)).numpy()
     return table
 
 
@@ -226,8 +227,7 @@ def test_gradients_do_not_depend_on_the_batch(model):
 def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, monkeypatch):
     prompts, classes = encode(model)
     tree, targets = grow_tree(classes), [(3, 1), (0, 3), (3, 2), (5, 0)]
-    names = [f"p{i}" for i in range(6)]
-    asked = (model, prompts, tree, targets, "reply", "sum", TokenBudget(1), False, names)
+    asked = (pose(model, prompts, tree, "sum"), targets, "reply", TokenBudget(1), False)
     expected = differentiate_prompts(*asked)
     original, calls = gradients.differentiate_rows, []
 

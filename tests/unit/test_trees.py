@@ -9,23 +9,16 @@ import torch
 import transformers
 from accelerate import dispatch_model
 
+from emodrift.measure.dialogues import Dialogues, run_rows, score_replies, verify_packing
 from emodrift.measure.gradients import differentiate_prompts
 from emodrift.measure.responses import score_steered
-from emodrift.measure.trees import (
-    grow_tree,
-    lay_out,
-    measure_sizes,
-    run_rows,
-    score_replies,
-    verify_packing,
-)
+from emodrift.measure.trees import grow_tree
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
 from emodrift.organisms.tokenizer import build_tokenizer
 from tests.families import FAMILIES, WINDOW, build_model, build_network
 
 REPLIES = {"no": [[20, 21, 22], [23]], "yes": [list(range(30, 30 + WINDOW + 2)), [20, 24]]}
-NAMES = [f"prompt {row}" for row in range(4)]
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +52,23 @@ def score_alone(model, prompts):
     return table
 
 
+def pose(model, prompts, tree, phrasing_score="mean"):
+    return Dialogues(model, prompts, [f"prompt {row}" for row in range(4)], tree, phrasing_score)
+
+
 @torch.inference_mode()
-def score_laid_out(model, prompts, tree):
-    rows = lay_out(model, prompts, tree)
-    last = run_rows(model, rows)[model.layers - 1]
-    return score_replies(model, last, rows, tree, "mean").numpy()
+def score_laid_out(dialogues):
+    rows = dialogues.lay_out(range(len(dialogues.encoded)))
+    last = run_rows(dialogues.model, rows)[dialogues.model.layers - 1]
+    return score_replies(dialogues, last, rows).numpy()
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_replies_laid_out_in_rows_score_as_they_do_alone(kind, prompts, tree):
-    model = build_model(kind)
-    found = score_laid_out(model, prompts, tree)
-    np.testing.assert_allclose(found, score_alone(model, prompts), atol=2e-4)
-    assert verify_packing(model, prompts, tree, TokenBudget(64), NAMES) is model
+    dialogues = pose(build_model(kind), prompts, tree)
+    expected = score_alone(dialogues.model, prompts)
+    np.testing.assert_allclose(score_laid_out(dialogues), expected, atol=2e-4)
+    assert verify_packing(dialogues, TokenBudget(64)) is dialogues
 
 
 @pytest.mark.parametrize("positions", ["reply", "all"])
@@ -80,15 +77,10 @@ def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, pro
     model = build_model(kind)
     packed, spread = (
         differentiate_prompts(
-            some,
-            prompts,
-            tree,
+            pose(some, prompts, tree, "sum"),
             [(0, 1), (2, 0), (3, 1), (3, 0)],
             positions,
-            "sum",
             TokenBudget(300),
-            False,
-            NAMES,
         )
         for some in (model, replace(model, packs=False))
     )
@@ -98,30 +90,17 @@ def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, pro
 
 @pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2", "bloom", "mamba", "qwen3_5"])
 def test_slopes_of_log_odds_are_those_of_finite_steering(kind, prompts, tree):
-    model = build_model(kind)
-    budget = TokenBudget(200)
+    dialogues, budget = pose(build_model(kind), prompts, tree), TokenBudget(200)
     targets = [(row, 0) for row in range(len(prompts))]
-    found = differentiate_prompts(
-        model, prompts, tree, targets, "all", "mean", budget, False, NAMES
-    )
+    found = differentiate_prompts(dialogues, targets, "all", budget)
     direction = torch.nn.functional.normalize(
         torch.randn(1, 32, generator=torch.Generator().manual_seed(4)), dim=1
     )
     for layer in (1, 3):
         norm = float(found.norms[layer])
         step = 2e-3
-        scores = score_steered(
-            model,
-            prompts,
-            tree,
-            direction,
-            layer,
-            [-step * norm, step * norm],
-            "all",
-            "mean",
-            budget,
-            NAMES,
-        )
+        lengths = [-step * norm, step * norm]
+        scores = score_steered(dialogues, direction, layer, lengths, "all", budget)
         odds = scores[0, :, :, 0] - scores[0, :, :, 1]
         slope = (odds[1] - odds[0]) / (2 * step)
         expected = found.gradients[:, layer] @ direction[0].numpy()
@@ -144,12 +123,13 @@ def test_replies_are_read_alone_where_attention_is_cut_off_in_a_way_of_its_own(p
     torch.manual_seed(0)
     model = verify_network(transformers.GPTNeoForCausalLM(config), build_tokenizer(), "sft step 3")
     short = grow_tree({"no": [[20, 21]], "yes": [[22]]})
-    assert verify_packing(model, prompts[:2], short, TokenBudget(64), NAMES).packs
-    found = verify_packing(model, prompts, tree, TokenBudget(64), NAMES)
-    assert not found.packs
+    assert verify_packing(pose(model, prompts[:2], short), TokenBudget(64)).model.packs
+    dialogues = pose(model, prompts, tree)
+    found = verify_packing(dialogues, TokenBudget(64))
+    assert not found.model.packs
     expected = score_alone(model, prompts)
-    np.testing.assert_allclose(score_laid_out(found, prompts, tree), expected, atol=2e-4)
-    assert np.abs(score_laid_out(model, prompts, tree) - expected).max() > 0.01
+    np.testing.assert_allclose(score_laid_out(found), expected, atol=2e-4)
+    assert np.abs(score_laid_out(dialogues) - expected).max() > 0.01
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -162,18 +142,8 @@ def test_a_model_in_pieces_gives_the_same_scores_and_gradients(recompute, prompt
     )
     results = []
     for model in (build_model("llama"), verify_network(network, build_tokenizer(), "x")):
-        results.append(
-            differentiate_prompts(
-                model,
-                prompts,
-                tree,
-                [(0, 0), (0, 1), (2, 1)],
-                "reply",
-                "mean",
-                TokenBudget(max(measure_sizes(model, prompts, tree))),
-                recompute,
-                NAMES,
-            )
-        )
+        dialogues = pose(model, prompts, tree)
+        budget, targets = TokenBudget(max(dialogues.sizes)), [(0, 0), (0, 1), (2, 1)]
+        results.append(differentiate_prompts(dialogues, targets, "reply", budget, recompute))
     for whole, spread in zip(*results, strict=True):
         np.testing.assert_allclose(spread, whole, rtol=1e-4, atol=1e-5)

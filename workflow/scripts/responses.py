@@ -24,7 +24,7 @@ with open_job(snakemake) as job:
         keep_replies(model, texts, contrasts, directions, norms, job.store, loading, job.label)
     measure_responses(
         model,
-        **job.params["asking"],
+        asking=job.params["asking"],
         batch_tokens=loading["batch_tokens"],
         contrasts=contrasts,
         directions=open_lock(job.inputs["lock"])["direction"],

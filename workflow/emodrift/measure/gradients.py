@@ -19,20 +19,10 @@ from tqdm import tqdm
 
 from emodrift.contrasts.dataset import Record
 from emodrift.measure.arrays import PROMPT_LABELS, label_prompts
-from emodrift.measure.trees import (
-    Rows,
-    Tree,
-    encode_tree,
-    lay_out,
-    mark_steered,
-    measure_sizes,
-    run_rows,
-    score_replies,
-    verify_packing,
-)
+from emodrift.measure.dialogues import Dialogues, open_dialogues, run_rows, score_replies
+from emodrift.measure.trees import Rows, mark_steered
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
-from emodrift.models.prompts import TokenIds, check_lengths, encode_prompts
 from emodrift.models.residual import recompute_blocks, track_gradients
 from emodrift.store.partial import KeptRows
 
@@ -89,28 +79,15 @@ def measure_gradients(
         norm is added along each axis at the steered positions; ``residual_norm`` (layer). A target
         is a prompt and a reply class, ``toward``.
     """
-    prompts = (r["prompt"] for r in records)
-    encoded = encode_prompts(model, prompts, reading["prompt_format"], reading["plain_prompt"])
-    tree, names = encode_tree(model, replies, reading["prompt_format"], reading["plain_prompt"])
-    check_lengths(model, [[*ids, *[0] * tree.depth] for ids in encoded], label)
-    called = [f"{label}: prompt {record['id']!r}" for record in records]
-    model = verify_packing(model, encoded, tree, budget, called)
+    dialogues = open_dialogues(model, records, replies, reading, budget, label)
+    names = dialogues.tree.classes
     targets = [
         (row, names.index(toward))
         for row, record in enumerate(records)
         for toward in reading["toward"].get(record["suite"], ())
     ]
     found = differentiate_prompts(
-        model,
-        encoded,
-        tree,
-        targets,
-        reading["positions"],
-        reading["phrasing_score"],
-        budget,
-        recompute,
-        called,
-        partial,
+        dialogues, targets, reading["positions"], budget, recompute, partial
     )
     of_target = [records[row] for row, _ in targets]
     toward = np.array([names[number] for _, number in targets], dtype=object)
@@ -131,15 +108,11 @@ def measure_gradients(
 
 
 def differentiate_prompts(
-    model: LanguageModel,
-    encoded: Sequence[TokenIds],
-    tree: Tree,
+    dialogues: Dialogues,
     targets: Sequence[tuple[int, int]],
     positions: str,
-    phrasing_score: str,
     budget: TokenBudget,
-    recompute: bool,
-    names: Sequence[str],
+    recompute: bool = False,
     partial: Path | None = None,
 ) -> Derivatives:
     """Score prompts, and differentiate their targets.
@@ -149,39 +122,33 @@ def differentiate_prompts(
 
     Parameters
     ----------
-    model
-        The checkpoint.
-    encoded
-        Prompts' token ids.
-    tree
-        The replies.
+    dialogues
+        Prompts and replies.
     targets
-        (target,) prompt's row and reply class's number.
+        (target,) number of the prompt and of the reply class.
     positions
         ``reply``: gradients are summed from the reply point on; ``all``: over every token.
-    phrasing_score, budget, recompute, partial
+    budget, recompute, partial
         As in :func:`measure_gradients`.
-    names
-        (prompt,) what a person calls each prompt, for errors.
     """
-    wanted: list[list[int]] = [[] for _ in encoded]
+    model, count = dialogues.model, len(dialogues.encoded)
+    wanted: list[list[int]] = [[] for _ in range(count)]
     for number, (row, _) in enumerate(targets):
         wanted[row].append(number)
     reply_class = np.array([number for _, number in targets], dtype=int)
-    scores = np.empty((len(encoded), tree.classes), np.float32)
+    scores = np.empty((count, len(dialogues.tree.classes)), np.float32)
     gradients = np.empty((len(targets), model.layers, model.hidden), np.float32)
-    norms = np.empty((len(encoded), model.layers), np.float32)
+    norms = np.empty((count, model.layers), np.float32)
 
     def differentiate(rows: list[int]) -> dict[str, np.ndarray]:
-        laid = lay_out(model, [encoded[row] for row in rows], tree)
         asked = reply_class[[wanted[row] for row in rows]]
-        return differentiate_rows(model, laid, tree, asked, positions, phrasing_score, recompute)
+        return differentiate_rows(dialogues, dialogues.lay_out(rows), asked, positions, recompute)
 
-    sizes = measure_sizes(model, encoded, tree)
-    with tqdm(total=len(encoded), desc="prompts", unit="prompt", mininterval=5) as progress:
-        for count in sorted({len(numbers) for numbers in wanted}):
-            group = [row for row, numbers in enumerate(wanted) if len(numbers) == count]
-            recipe = ["gradient", count, len(encoded), str(model.network.dtype)]
+    sizes, names = dialogues.sizes, dialogues.names
+    with tqdm(total=count, desc="prompts", unit="prompt", mininterval=5) as progress:
+        for turns in sorted({len(numbers) for numbers in wanted}):
+            group = [row for row, numbers in enumerate(wanted) if len(numbers) == turns]
+            recipe = ["gradient", turns, count, str(model.network.dtype)]
             with KeptRows(partial, recipe) if partial else nullcontext() as kept:
                 for rows, found in resume_within_memory(
                     sizes, budget, differentiate, names.__getitem__, kept, group
@@ -195,13 +162,7 @@ def differentiate_prompts(
 
 
 def differentiate_rows(
-    model: LanguageModel,
-    rows: Rows,
-    tree: Tree,
-    asked: np.ndarray,
-    positions: str,
-    phrasing_score: str,
-    recompute: bool,
+    dialogues: Dialogues, rows: Rows, asked: np.ndarray, positions: str, recompute: bool
 ) -> dict[str, np.ndarray]:
     """One forward pass over rows, and a backward pass for each column of what is asked.
 
@@ -216,7 +177,7 @@ def differentiate_rows(
         ``score`` (prompt, reply_class); ``norm`` (prompt, layer), of the residual stream at the
         reply point; ``gradient`` (prompt, turn, layer, hidden), summed over the steered tokens.
     """
-    turns = asked.shape[1]
+    model, turns = dialogues.model, asked.shape[1]
     steered = mark_steered(rows, positions)
     with (
         torch.set_grad_enabled(turns > 0),
@@ -225,7 +186,7 @@ def differentiate_rows(
     ):
         residual = run_rows(model, rows)
         states = [residual[layer] for layer in range(model.layers)]
-        scores = score_replies(model, states[-1], rows, tree, phrasing_score)
+        scores = score_replies(dialogues, states[-1], rows)
         odds = compute_odds(scores)
         gradient = np.empty((len(asked), turns, model.layers, model.hidden), np.float32)
         for turn in range(turns):

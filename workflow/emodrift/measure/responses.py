@@ -6,7 +6,7 @@ layer run once per prompt, for all directions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,31 +19,17 @@ from tqdm import tqdm
 
 from emodrift.contrasts.dataset import Record, load_prompts, load_replies
 from emodrift.measure.arrays import PROMPT_LABELS, label_prompts, save_array
-from emodrift.measure.trees import (
-    Rows,
-    Tree,
-    encode_tree,
-    lay_out,
-    mark_steered,
-    measure_sizes,
-    repeat_rows,
-    run_rows,
-    score_replies,
-    verify_packing,
-)
+from emodrift.measure.dialogues import Dialogues, open_dialogues, run_rows, score_replies
+from emodrift.measure.trees import Rows, mark_steered, repeat_rows
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
-from emodrift.models.prompts import TokenIds, encode_prompts
 from emodrift.models.residual import resume_residual, steer_residual
 from emodrift.store.partial import KeptRows
 
 
 def measure_responses(
     model: LanguageModel,
-    steering: dict[str, Any],
-    prompt_format: str,
-    plain_prompt: str,
-    phrasing_score: str,
+    asking: Mapping[str, Any],
     batch_tokens: int,
     contrasts: Path,
     directions: xr.DataArray,
@@ -61,8 +47,11 @@ def measure_responses(
     ----------
     model
         The checkpoint.
-    steering, prompt_format, plain_prompt, phrasing_score, batch_tokens
-        Config values.
+    asking
+        ``steering``, the config's section, with ``prompt_format``, ``plain_prompt`` and
+        ``phrasing_score``.
+    batch_tokens
+        Tokens per batch.
     contrasts
         Entry of the contrast data.
     directions
@@ -72,26 +61,19 @@ def measure_responses(
     out, partial, label
         See :class:`emodrift.store.job.Job`.
     """
-    prompts = load_prompts(contrasts)
+    steering, budget = asking["steering"], TokenBudget(batch_tokens)
+    prompts, replies = load_prompts(contrasts), load_replies(contrasts)
     chosen = [prompts[i] for i in choose_spread(prompts, steering["prompts_per_cell"])]
-    encoded = encode_prompts(model, (p["prompt"] for p in chosen), prompt_format, plain_prompt)
-    tree, classes = encode_tree(model, load_replies(contrasts), prompt_format, plain_prompt)
-    budget = TokenBudget(batch_tokens)
-    called = [f"{label}: prompt {record['id']!r}" for record in chosen]
-    model = verify_packing(model, encoded, tree, budget, called)
+    dialogues = open_dialogues(model, chosen, replies, asking, budget, label)
     layer = int(directions["layer"])
     norm = float(norms.sel(layer=layer))
     steered = score_steered(
-        model,
-        encoded,
-        tree,
+        dialogues,
         torch.from_numpy(directions.values),
         layer,
         [norm * strength for strength in steering["strengths"]],
         steering["positions"],
-        phrasing_score,
         budget,
-        called,
         partial,
     )
     dataset = xr.Dataset(
@@ -100,7 +82,7 @@ def measure_responses(
             "residual_norm": norm,
         },
         coords={
-            "reply_class": np.array(classes, dtype=object),
+            "reply_class": np.array(dialogues.tree.classes, dtype=object),
             "direction": directions["name"].values,
             "strength": np.array(steering["strengths"], np.float64),
             "layer": layer,
@@ -111,28 +93,20 @@ def measure_responses(
 
 
 def score_steered(
-    model: LanguageModel,
-    encoded: Sequence[TokenIds],
-    tree: Tree,
+    dialogues: Dialogues,
     directions: Tensor,
     layer: int,
     lengths: Sequence[float],
     positions: str,
-    phrasing_score: str,
     budget: TokenBudget,
-    names: Sequence[str],
     partial: Path | None = None,
 ) -> np.ndarray:
     """Class scores with each direction added at each length.
 
     Parameters
     ----------
-    model
-        The checkpoint.
-    encoded
-        Prompts' token ids.
-    tree
-        The replies.
+    dialogues
+        Prompts and replies.
     directions
         (direction, hidden), unit vectors.
     layer
@@ -141,12 +115,8 @@ def score_steered(
         Lengths of the added vectors, in units of the residual stream; negative ones turn them.
     positions
         ``reply``: from the reply point on; ``all``: every token.
-    phrasing_score
-        See :func:`emodrift.measure.trees.score_classes`.
     budget
         Tokens per batch.
-    names
-        (prompt,) what a person calls each prompt, for errors.
     partial
         Where finished rows are kept for a job that is interrupted.
 
@@ -157,18 +127,18 @@ def score_steered(
     """
     additions = torch.einsum("dh,s->dsh", directions, torch.tensor(lengths).to(directions))
     additions = additions.flatten(0, 1)
-    scores = np.empty((len(additions), len(encoded), tree.classes), np.float32)
+    names, sizes = dialogues.names, dialogues.sizes
+    count, classes = len(dialogues.encoded), len(dialogues.tree.classes)
+    scores = np.empty((len(additions), count, classes), np.float32)
 
     @torch.inference_mode()
     def steer(rows: list[int]) -> dict[str, np.ndarray]:
-        laid = lay_out(model, [encoded[row] for row in rows], tree)
-        below = run_rows(model, laid)[layer]
-        found = np.empty((len(rows), len(additions), tree.classes), np.float32)
+        laid = dialogues.lay_out(rows)
+        below = run_rows(dialogues.model, laid)[layer]
+        found = np.empty((len(rows), len(additions), classes), np.float32)
 
         def add(some: list[int]) -> np.ndarray:
-            values = _score_under(
-                model, laid, tree, layer, below, additions[some], positions, phrasing_score
-            )
+            values = _score_under(dialogues, laid, layer, below, additions[some], positions)
             return values.unflatten(0, (len(some), len(rows))).transpose(0, 1).cpu().numpy()
 
         each = [laid.ids.numel()] * len(additions)
@@ -176,16 +146,15 @@ def score_steered(
             found[:, some] = values
         return {"score": found}
 
-    recipe = ["steered", len(encoded), str(model.network.dtype)]
-    sizes = measure_sizes(model, encoded, tree)
+    recipe = ["steered", count, str(dialogues.model.network.dtype)]
     with (
-        tqdm(total=len(encoded), desc="steered", unit="prompt", mininterval=5) as progress,
+        tqdm(total=count, desc="steered", unit="prompt", mininterval=5) as progress,
         KeptRows(partial, recipe) if partial else nullcontext() as kept,
     ):
         for rows, found in resume_within_memory(sizes, budget, steer, names.__getitem__, kept):
             scores[:, rows] = found["score"].swapaxes(0, 1)
             progress.update(len(rows))
-    return scores.reshape(len(directions), len(lengths), len(encoded), tree.classes)
+    return scores.reshape(len(directions), len(lengths), count, classes)
 
 
 def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
@@ -202,19 +171,17 @@ def choose_spread(prompts: Sequence[Record], per_cell: int) -> list[int]:
 
 
 def _score_under(
-    model: LanguageModel,
+    dialogues: Dialogues,
     rows: Rows,
-    tree: Tree,
     layer: int,
     below: Tensor,
     additions: Tensor,
     positions: str,
-    phrasing_score: str,
 ) -> Tensor:
     """Class scores (addition × prompt, reply_class) when each vector is added to every row."""
     steered = mark_steered(rows, positions).to(below)
     addition = (additions.to(below)[:, None, None] * steered[None, :, :, None]).flatten(0, 1)
-    copies = len(additions)
+    model, copies = dialogues.model, len(additions)
     repeated = repeat_rows(rows, copies)
     steering = (
         steer_residual(model, 0, addition)
@@ -223,4 +190,4 @@ def _score_under(
     )
     with steering:
         last = run_rows(model, repeated)[model.layers - 1]
-    return score_replies(model, last, repeated, tree, phrasing_score)
+    return score_replies(dialogues, last, repeated)
