@@ -11,7 +11,7 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import hide_spare, pick_ends, prettify
+from emodrift.show.panels import draw_band, hide_spare, pick_ends, prettify
 
 COLUMNS = 3
 PANELS = 12
@@ -45,14 +45,8 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
             axes.plot(
                 line["strength"], line["probability"], "o-", color=colours[title], label=title
             )
-            axes.fill_between(
-                line["strength"],
-                line["probability_low"],
-                line["probability_high"],
-                color=colours[title],
-                alpha=0.12,
-                lw=0,
-            )
+            low, high = line["probability_low"], line["probability_high"]
+            draw_band(axes, line["strength"], low, high, colours[title])
         axes.set_title(f"{concept} → {prettify(metric)}")
     hide_spare(grid, len(pairs))
     figure.supxlabel("strength, residual norms", fontsize=8)

@@ -11,7 +11,7 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import hide_spare, label_training, list_runs, place_checkpoints
+from emodrift.show.panels import draw_band, hide_spare, label_training, list_runs, place_checkpoints
 
 COLUMNS = 4
 
@@ -53,14 +53,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
                 label=concept,
             )
             if is_emotion:
-                axes.fill_between(
-                    line["place"],
-                    line["low"],
-                    line["high"],
-                    color=colours[concept],
-                    alpha=0.08,
-                    lw=0,
-                )
+                draw_band(axes, line["place"], line["low"], line["high"], colours[concept])
         axes.set_title(run)
         label_training(axes, of_run)
     hide_spare(grid, len(runs))

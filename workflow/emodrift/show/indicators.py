@@ -12,7 +12,7 @@ import seaborn as sns
 
 from emodrift.drift.table import read_table
 from emodrift.show.figure import Drawing, Look
-from emodrift.show.panels import label_training, list_runs, place_checkpoints, prettify
+from emodrift.show.panels import draw_band, label_training, list_runs, place_checkpoints, prettify
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 
@@ -55,9 +55,7 @@ def draw(entries: dict[str, Path], reference: dict[str, Any], look: Look) -> Dra
         for metric in metrics:
             line = answers[answers["name"] == metric]
             axes.plot(line["place"], line["value"], color=colours[metric], label=prettify(metric))
-            axes.fill_between(
-                line["place"], line["low"], line["high"], color=colours[metric], alpha=0.15, lw=0
-            )
+            draw_band(axes, line["place"], line["low"], line["high"], colours[metric])
         axes.set_ylim(-0.03, 1.03)
         label_training(axes, answers)
         grid[0, column].set_title(run)

@@ -28,6 +28,11 @@ def label_steps(axes: Axes, steps: Iterable[int]) -> None:
     axes.set_xlim(first - margin, last + margin)
 
 
+def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour: Any) -> None:
+    """Shade the interval around a line."""
+    axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+
+
 def place_checkpoints(table: pd.DataFrame) -> pd.Series:
     """Where a run's rows go along the axis of training: at their step.
 
