@@ -2,8 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from emodrift.stats.bootstrap import count_freedom, draw_weights, summarise_draws
+from emodrift.stats.bootstrap import (
+    bound_settled,
+    count_freedom,
+    draw_weights,
+    summarise_draws,
+)
 
 REPETITIONS = 2000
 
@@ -45,3 +51,11 @@ def test_an_interval_does_not_leave_the_range_of_what_can_be():
     draws = np.random.default_rng(0).uniform(0, 1, (200, 3))
     interval = summarise_draws(draws, 0.95, 2, (0, 1))
     assert (interval.low == 0).all() and (interval.high == 1).all()
+
+
+@pytest.mark.parametrize("families", [1, 4, 30])
+def test_a_share_that_all_families_agree_on_has_the_exact_interval_of_so_many_tosses(families):
+    low, high = bound_settled(np.array([0.0, 1.0]), np.array([families, families]), 0.9)
+    for share in (0, 1):
+        exact = binomtest(share * families, families).proportion_ci(0.9)
+        assert (low[share], high[share]) == pytest.approx((exact.low, exact.high))

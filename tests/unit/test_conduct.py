@@ -295,7 +295,9 @@ def test_planted_shares_changes_and_readouts_are_recovered(planted):
     assert (steered["concept"], steered["share"]) == ("caution", 0)
     assert steered["change"] == pytest.approx(-24 / 36)
     assert steered["change_low"] < -24 / 36 < steered["change_high"] < 0
-    assert table.loc["boundary_pushing", "all", 1.0]["share"] == 1
+    assert steered["low"] == 0 < steered["high"] < 1
+    settled = table.loc["boundary_pushing", "all", 1.0]
+    assert 0 < settled["low"] < settled["share"] == settled["high"] == 1
     silent = table.loc["over_refusal", "all", 0.0]
     assert np.isnan(silent[["share", "low", "high"]].astype(float)).all()
     assert silent["judged"] == 0

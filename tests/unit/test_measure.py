@@ -1,5 +1,7 @@
 """Reading and steering are exact, whatever the batching, padding and architecture."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -199,6 +201,23 @@ def score_added(model, prompts, tree, directions, layer, length, positions):
                 last = run_rows(model, rows)[model.layers - 1]
             table[d, s] = compute_odds(score_replies(dialogues, last, rows)).numpy()
     return table
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least"), [(torch.float16, 0.9998), (torch.bfloat16, 0.996)], ids=str
+)
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
+def test_gradients_in_half_precision_point_where_those_in_double_precision_do(kind, dtype, least):
+    half = build_model(kind, dtype)
+    double = verify_network(copy.deepcopy(half.network).double(), half.tokenizer, kind)
+    prompts, classes = encode(half)
+    targets = [(0, 1), (2, 0), (5, 2)]
+    found, expected = (
+        differentiate(m, prompts, grow_tree(classes), targets, "reply", "mean", 700).gradients
+        for m in (half, double)
+    )
+    cosine = (found * expected).sum(-1) / np.linalg.norm(found, axis=-1)
+    assert (cosine / np.linalg.norm(expected, axis=-1)).min() > least
 
 
 def test_recomputed_blocks_give_the_same_gradients(model):

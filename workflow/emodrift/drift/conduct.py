@@ -20,9 +20,16 @@ from emodrift.drift.table import label_rows, read_table, write_table
 from emodrift.judging.agreement import describe_agreement
 from emodrift.judging.judges import open_judge
 from emodrift.measure.arrays import open_scores
-from emodrift.stats.bootstrap import draw_weights, summarise_draws
+from emodrift.stats.bootstrap import (
+    UNLIMITED,
+    Resampling,
+    bound_settled,
+    resample,
+    summarise_draws,
+)
 
-MEANS = ("reply_tokens", "ended", "usable", "repetition", "distinct", "apologetic", "polite")
+SHARES = ("ended", "usable", "apologetic", "polite")
+MEANS = ("reply_tokens", "repetition", "distinct")
 
 
 class Replies(NamedTuple):
@@ -113,7 +120,7 @@ def arrange_replies(table: pd.DataFrame) -> Replies:
         prompts.reset_index(drop=True),
         [(concept or None, strength) for concept, strength in keys],
         spread("reply_class"),
-        {name: spread(name).astype(np.float64) for name in MEANS},
+        {name: spread(name).astype(np.float64) for name in (*MEANS, *SHARES)},
         spread("text"),
     )
 
@@ -171,10 +178,11 @@ def _describe_shares(
             chosen = (suites == meaning["suite"]) & ((splits == split) | (split == "all"))
             classes = judged.classes[:, chosen]
             counted = pd.notna(classes)
-            weights = _draw(judged.prompts[chosen], statistics, seed)
-            share, draws = weigh_share(classes == meaning["toward"], counted, weights)
-            interval = _summarise(draws, statistics["level"])
-            change = _summarise(draws - draws[:, :1], statistics["level"])
+            prompts, level = judged.prompts[chosen], statistics["level"]
+            drawn = _draw(prompts, statistics, seed)
+            share, draws = weigh_share(classes == meaning["toward"], counted, drawn.weights)
+            interval = _bound_share(share, draws, drawn, prompts, counted, level)
+            change = _summarise(draws - draws[:, :1], drawn, level, (-1, 1))
             expected = float(readout.sel(reply_class=meaning["toward"]).values[chosen].mean())
             for i, (concept, strength) in enumerate(judged.conditions):
                 rows.append(
@@ -205,20 +213,26 @@ def _describe_style(
     suites = judged.prompts["suite"].values
     for suite in ("all", *sorted(set(suites))):
         chosen = (suites == suite) | (suite == "all")
-        weights = _draw(judged.prompts[chosen], statistics, seed)
+        prompts, level = judged.prompts[chosen], statistics["level"]
+        drawn = _draw(prompts, statistics, seed)
         classes = judged.classes[:, chosen]
-        everyone = np.ones(classes.shape, bool)
-        measured = {
-            name: weigh_share(values[:, chosen], ~np.isnan(values[:, chosen]), weights)
-            for name, values in judged.values.items()
-        }
-        measured["judged"] = weigh_share(pd.notna(classes), everyone, weights)
-        measured["class_entropy"] = measure_entropy(classes, weights)
-        nowhere = np.full((len(weights), len(classes)), np.nan)
+        nowhere = np.full(classes.shape[0], np.nan)
         unlike = np.array([len(set(texts)) / len(texts) for texts in judged.texts[:, chosen]])
-        measured["different_texts"] = (unlike, nowhere)
-        for measure, (values, draws) in measured.items():
-            low, high = _summarise(draws, statistics["level"])
+        measured = {"different_texts": (unlike, nowhere, nowhere)}
+        entropy, draws = measure_entropy(classes, drawn.weights)
+        measured["class_entropy"] = entropy, *_summarise(draws, drawn, level, (0, np.inf))
+        given = judged.values | {"judged": pd.notna(judged.classes).astype(np.float64)}
+        for name, values in given.items():
+            values = values[:, chosen]
+            known = ~np.isnan(values)
+            value, draws = weigh_share(values, known, drawn.weights)
+            interval = (
+                _summarise(draws, drawn, level)
+                if name in MEANS
+                else _bound_share(value, draws, drawn, prompts, known, level)
+            )
+            measured[name] = value, *interval
+        for measure, (values, low, high) in measured.items():
             for i, (concept, strength) in enumerate(judged.conditions):
                 rows.append(
                     {
@@ -248,19 +262,19 @@ def _compare(
     counted = pd.notna(classes)
     names = readout["reply_class"].values
     likeliest = names[readout.values.argmax(-1)]
-    weights = _draw(judged.prompts, statistics, seed)
-    (same,), draws = weigh_share((likeliest == classes)[None], counted[None], weights)
-    low, high = _summarise(draws, statistics["level"])
+    drawn = _draw(judged.prompts, statistics, seed)
+    same, draws = weigh_share((likeliest == classes)[None], counted[None], drawn.weights)
+    low, high = _bound_share(same, draws, drawn, judged.prompts, counted[None], statistics["level"])
     found, expected = classes[counted], likeliest[counted]
     chance = sum((found == n).mean() * (expected == n).mean() for n in names) if len(found) else 0
     row = {
         "prompts": len(classes),
         "judged": int(counted.sum()),
-        "same": same,
+        "same": same[0],
         "low": low[0],
         "high": high[0],
         "chance": chance if len(found) else np.nan,
-        "kappa": (same - chance) / (1 - chance) if chance < 1 else np.nan,
+        "kappa": (same[0] - chance) / (1 - chance) if chance < 1 else np.nan,
     }
     values = readout.values[counted].reshape(-1, 1)
     hits = (classes[counted][:, None] == names).reshape(-1).astype(np.float64)
@@ -276,19 +290,37 @@ def _pick_prompts(readout: xr.DataArray, names: pd.Series) -> xr.DataArray:
     return readout[[place[name] for name in names]]
 
 
-def _draw(prompts: pd.DataFrame, statistics: dict[str, Any], seed: int) -> np.ndarray:
-    return draw_weights(
-        prompts["family"].values,
-        statistics["draws"],
-        np.random.default_rng(seed),
-        strata=(prompts["suite"] + "/" + prompts["split"]).values,
+def _draw(prompts: pd.DataFrame, statistics: dict[str, Any], seed: int) -> Resampling:
+    cells = (prompts["suite"] + "/" + prompts["split"]).values
+    return resample(prompts["family"].values, statistics["draws"], seed, cells)
+
+
+def _bound_share(
+    share: np.ndarray,
+    draws: np.ndarray,
+    drawn: Resampling,
+    prompts: pd.DataFrame,
+    counted: np.ndarray,
+    level: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a share (condition,) over the counted prompts (condition, prompt)."""
+    families = np.array([prompts.loc[of_condition, "family"].nunique() for of_condition in counted])
+    settled = bound_settled(share, families, level)
+    wide = _summarise(draws, drawn, level, (0, 1))
+    return tuple(
+        np.where(np.isin(share, (0, 1)), *ends) for ends in zip(settled, wide, strict=True)
     )
 
 
-def _summarise(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _summarise(
+    draws: np.ndarray,
+    drawn: Resampling,
+    level: float,
+    limits: tuple[float, float] = UNLIMITED,
+) -> tuple[np.ndarray, np.ndarray]:
     """Interval of each column of draws; NaN where hardly a draw is defined."""
     low, high = np.full((2, draws.shape[1]), np.nan)
     known = (~np.isnan(draws)).sum(0) > 1
     if known.any():
-        low[known], high[known], _ = summarise_draws(draws[:, known], level)
+        low[known], high[known], _ = summarise_draws(draws[:, known], level, drawn.freedom, limits)
     return low, high

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,24 +35,13 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
-from emodrift.stats.bootstrap import UNLIMITED, count_freedom, draw_weights, summarise_draws
+from emodrift.stats.bootstrap import UNLIMITED, Resampling, resample, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.vectors.lock import open_bundles, open_lock
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
-
-
-class Resampling(NamedTuple):
-    """A bootstrap over families of prompts: weights (draw, prompt), and degrees of freedom."""
-
-    weights: np.ndarray
-    freedom: int
-
-    def average(self, values: np.ndarray) -> np.ndarray:
-        """Means of values (..., prompt) at every draw, (draw, ...)."""
-        return self.weights @ values.T / self.weights.sum(1).reshape(-1, *[1] * (values.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -90,9 +79,7 @@ class Question:
         """Bootstrap over families within strata; equal families give equal weights."""
         asked = tuple(families), None if strata is None else tuple(strata)
         if asked not in self.drawn:
-            rng = np.random.default_rng(self.seed)
-            weights = draw_weights(families, self.statistics["draws"], rng, strata)
-            self.drawn[asked] = Resampling(weights, count_freedom(families, strata))
+            self.drawn[asked] = resample(families, self.statistics["draws"], self.seed, strata)
         return self.drawn[asked]
 
     def bound(

@@ -17,7 +17,7 @@ import xarray as xr
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_activations, open_gradients
-from emodrift.stats.bootstrap import UNLIMITED, count_freedom, draw_weights, summarise_draws
+from emodrift.stats.bootstrap import UNLIMITED, resample, summarise_draws
 from emodrift.vectors.lock import open_bundles, open_lock
 
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
@@ -190,11 +190,8 @@ def _contrast(
         positive = part["suite"].values == harmful
         if not 0 < positive.sum() < len(positive):
             continue
-        rng = np.random.default_rng(seed)
-        families, cells = part["family"].values, _cells(part)
-        drawn = draw_weights(families, statistics["draws"], rng, strata=cells)
-        freedom = count_freedom(families, cells)
-        weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn])
+        drawn = resample(part["family"].values, statistics["draws"], seed, _cells(part))
+        weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn.weights])
         contrast = contrast_groups(part.values, positive, weights)
         measured = {
             "rise": contrast.rise,
@@ -204,7 +201,7 @@ def _contrast(
         }
         level = statistics["level"]
         wide = {
-            k: summarise_draws(v[1:], level, freedom, LIMITS.get(k, UNLIMITED))
+            k: summarise_draws(v[1:], level, drawn.freedom, LIMITS.get(k, UNLIMITED))
             for k, v in measured.items()
         }
         for i, concept in enumerate(part["concept"].values):

@@ -21,6 +21,25 @@ class Interval(NamedTuple):
     se: np.ndarray
 
 
+class Resampling(NamedTuple):
+    """A cluster bootstrap: weights (draw, item), and degrees of freedom."""
+
+    weights: np.ndarray
+    freedom: int
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """Means of values (..., item) at every draw, (draw, ...)."""
+        return self.weights @ values.T / self.weights.sum(1).reshape(-1, *[1] * (values.ndim - 1))
+
+
+def resample(
+    clusters: Sequence[str], draws: int, seed: int, strata: Sequence[str] | None = None
+) -> Resampling:
+    """Bootstrap whole clusters within strata; see :func:`draw_weights`, :func:`count_freedom`."""
+    weights = draw_weights(clusters, draws, np.random.default_rng(seed), strata)
+    return Resampling(weights, count_freedom(clusters, strata))
+
+
 def draw_weights(
     clusters: Sequence[str],
     draws: int,
@@ -111,6 +130,28 @@ def summarise_draws(
     ratio = student.ppf(tail, freedom) / norm.ppf(tail)
     low, high = (np.clip(middle + ratio * (end - middle), *limits) for end in (low, high))
     return Interval(low, high, deviation(draws, axis=0, ddof=1))
+
+
+def bound_settled(
+    share: np.ndarray, clusters: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a share of 0 or 1, which no draw can move: as of so many tosses of a coin.
+
+    Parameters
+    ----------
+    share
+        (...,) 0 or 1.
+    clusters
+        (...,) clusters that all agree.
+    level
+        Level of the interval.
+
+    Notes
+    -----
+    Clopper & Pearson (1934), Biometrika 26: where n of n agree the lower end is (tail)^(1/n).
+    """
+    far = ((1 - level) / 2) ** (1 / np.maximum(clusters, 1))
+    return np.where(share == 1, far, 0.0), np.where(share == 0, 1 - far, 1.0)
 
 
 def split_halves(n: int, halves: int, rng: np.random.Generator) -> np.ndarray:
