@@ -1,7 +1,12 @@
-"""Tables of all runs, written into docs/benchmarks.md between its markers."""
+"""Tables of all runs, written into docs/benchmarks.md between its markers.
+
+Times of a CPU are shown as ratios within the run alone, for they tell little elsewhere; the result
+files have them.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -15,6 +20,7 @@ from benchmarks.targets import Row, check_targets, compare_rates, compare_second
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "results" / "benchmarks"
+ABSOLUTE = ("tokens/s", "conditions/s", "seconds")
 OPENS, CLOSES = "<!-- tables -->", "<!-- end of tables -->"
 
 
@@ -51,11 +57,11 @@ def render_run(run: dict[str, Any]) -> str:
         ("score", "Steered log-odds of all classes of reply, for all prompts"),
     ):
         if find_rows(rows, task=task):
-            parts.append(f"{title}.\n\n" + render_steering(rows, task))
+            parts.append(f"{title}.\n\n" + render_steering(run, task))
     if find_rows(rows, task="slopes"):
-        parts.append("Slope matrix, seven metrics.\n\n" + render_slopes(rows))
+        parts.append("Slope matrix, seven metrics.\n\n" + render_slopes(run))
     if find_rows(rows, task="growth"):
-        parts.append("How emodrift's cost grows.\n\n" + render_growth(rows))
+        parts.append("How emodrift's cost grows.\n\n" + render_growth(run))
     return "\n\n".join(parts)
 
 
@@ -77,8 +83,7 @@ def render_heading(run: dict[str, Any]) -> str:
             f"Random weights, {shape['layers']} layers × {shape['hidden']}, vocabulary "
             f"{shape['vocabulary']:,}, {run['dtype']}; {machine['threads']} threads of "
             f"{machine['cores']} cores, {machine['memory_gib']:.0f} GiB; {run['tokens']:,} tokens "
-            f"in {run['amounts']['stories']} texts; {run['started']} UTC, {run['seconds']} s in "
-            "all.",
+            f"in {run['amounts']['stories']} texts; {run['started']} UTC.",
             "Versions: " + "; ".join(f"{who}: {what}" for who, what in versions.items()) + ".",
         ]
     )
@@ -101,11 +106,12 @@ def render_targets(rows: Sequence[Row]) -> str:
 
 
 def render_extraction(run: dict[str, Any]) -> str:
-    """Tokens a second of every contestant."""
+    """Speed of every contestant."""
     found = find_rows(run["rows"], task="extract")
     ours = find_rows(found, contestant=OURS)[0]
     work = 2 * run["shape"]["block_weights"] / run["matrix_flops"]
-    return _render_table(
+    return _render_measured(
+        run,
         (
             "contestant",
             "texts",
@@ -132,12 +138,13 @@ def render_extraction(run: dict[str, Any]) -> str:
     )
 
 
-def render_steering(rows: Sequence[Row], task: str) -> str:
-    """Conditions a second of every contestant."""
-    found = find_rows(rows, task=task)
+def render_steering(run: dict[str, Any], task: str) -> str:
+    """Speed of every contestant."""
+    found = find_rows(run["rows"], task=task)
     ours = find_rows(found, contestant=OURS)[0]
     agreement = {"generate": "same replies", "score": "largest difference, nats"}[task]
-    return _render_table(
+    return _render_measured(
+        run,
         (
             "contestant",
             "conditions",
@@ -160,9 +167,9 @@ def render_steering(rows: Sequence[Row], task: str) -> str:
     )
 
 
-def render_slopes(rows: Sequence[Row]) -> str:
-    """Seconds of the slope matrix by either way, in seconds and in forward passes."""
-    found = {row["order"]: row for row in find_rows(rows, task="slopes")}
+def render_slopes(run: dict[str, Any]) -> str:
+    """Cost of the slope matrix by either way, in forward passes."""
+    found = {row["order"]: row for row in find_rows(run["rows"], task="slopes")}
     forward, finite = found["forward"], found["finite"]
     lines = [_render_cost("forward passes over the prompts", forward, forward, 1)]
     for order, row in found.items():
@@ -172,16 +179,28 @@ def render_slopes(rows: Sequence[Row]) -> str:
             lines.append(_render_cost(f"{emotions} emotions, gradients", row, forward, 1))
             what = f"{emotions} emotions, finite steering (from {finite['amount']} of them)"
             lines.append(_render_cost(what, finite, forward, scale))
-    return _render_table(("what", "seconds", "forward passes", "memory added, MiB"), lines)
+    return _render_measured(run, ("what", "seconds", "forward passes", "memory added, MiB"), lines)
 
 
-def render_growth(rows: Sequence[Row]) -> str:
-    """Seconds against amounts."""
-    return _render_table(
-        ("number of", "amount", "seconds", "memory added, MiB"),
+def render_growth(run: dict[str, Any]) -> str:
+    """Cost against amounts."""
+    found = find_rows(run["rows"], task="growth")
+    least: dict[str, Row] = {}
+    for row in found:
+        least.setdefault(row["along"], row)
+    return _render_measured(
+        run,
+        ("number of", "amount", "× amount", "seconds", "× time", "memory added, MiB"),
         (
-            (row["along"], row["amount"], f"{_find_seconds(row):.2f}", _find_memory(row))
-            for row in find_rows(rows, task="growth")
+            (
+                row["along"],
+                row["amount"],
+                f"{row['amount'] / least[row['along']]['amount']:.1f}",
+                f"{_find_seconds(row):.2f}",
+                f"{_find_seconds(row) / _find_seconds(least[row['along']]):.2f}",
+                _find_memory(row),
+            )
+            for row in found
         ),
     )
 
@@ -201,6 +220,15 @@ def _find_rate(row: Row) -> float:
 
 def _find_memory(row: Row) -> str:
     return f"{max(turn['added_mib'] for turn in row['rounds']):.0f}"
+
+
+def _render_measured(
+    run: dict[str, Any], head: Sequence[str], lines: Iterable[Sequence[Any]]
+) -> str:
+    """A table, without its absolute times if they are of a CPU."""
+    shown = [run["device"] != "cpu" or name not in ABSOLUTE for name in head]
+    kept = (list(itertools.compress(cells, shown)) for cells in (head, *lines))
+    return _render_table(next(kept), kept)
 
 
 def _render_table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:

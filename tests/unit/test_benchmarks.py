@@ -22,6 +22,7 @@ def make_row(task, contestant, seconds, amount=1_000, order="", **more):
 RUN = {
     "model": "small",
     "shape": SHAPES["small"]._asdict() | {"block_weights": SHAPES["small"].block_weights},
+    "device": "cuda",
     "dtype": "float32",
     "quick": False,
     "amounts": {"stories": 96},
@@ -45,6 +46,7 @@ RUN = {
         make_row("slopes", "emodrift", [2.4, 2.5, 2.6], 24, order="gradients-24"),
         make_row("slopes", "emodrift", [2.4, 2.5, 2.6], 171, order="gradients-171"),
         make_row("slopes", "emodrift", [5.0, 5.0, 5.0], 2, order="finite", agreement=0.999),
+        {**make_row("growth", "emodrift", [1.2], 24), "along": "texts"},
         {**make_row("growth", "emodrift", [3.0], 96), "along": "texts"},
     ],
 }
@@ -91,11 +93,26 @@ def test_targets_that_a_run_did_not_measure_are_not_judged():
         "| plain transformers | 3, one at a time | 1.43 | 4.20 | 40 | 0.98 |",
         "| 171 emotions, gradients | 2.5 | 2.5 | 40 |",
         "| 171 emotions, finite steering (from 2 of them) | 427.5 | 427.5 | 40 |",
-        "| texts | 96 | 3.00 | 40 |",
+        "| texts | 96 | 4.0 | 3.00 | 2.50 | 40 |",
     ],
 )
 def test_tables_hold_what_was_measured(line):
     assert line in render_run(RUN).splitlines()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| plain transformers | file | 16 rows | 2.40 | 0.16 | 40 | 1.000000 |",
+        "| plain transformers | 3, one at a time | 4.20 | 40 | 0.98 |",
+        "| 171 emotions, gradients | 2.5 | 40 |",
+        "| texts | 96 | 4.0 | 2.50 | 40 |",
+    ],
+)
+def test_times_of_a_cpu_are_told_as_ratios_alone(line):
+    page = render_run(RUN | {"device": "cpu"})
+    assert line in page.splitlines()
+    assert "tokens/s" not in page and "seconds" not in page
 
 
 def test_a_run_of_a_few_tasks_is_rendered_without_the_others():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
+import contextlib
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from emodrift.judging.judges import (
     open_judge,
     split_sentences,
 )
+from tests.chat_server import ChatEndpoint, complete, serve_chat
 
 CASES = yaml.safe_load((Path(__file__).parent / "judge_cases.yaml").read_text())
 XSTEST = (
@@ -210,55 +210,27 @@ def test_the_registry_holds_plain_functions_of_prompt_and_reply():
 # endpoint
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """A loopback endpoint that answers from a script of (status, content) and keeps requests."""
-
-    def __init__(self, script: list[tuple[int, str]]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script = script
-        self.seen: list[dict] = []
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers chat completions."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append({"path": self.path, "headers": dict(self.headers), "body": body})
-        status, content = self.server.script[
-            min(len(self.server.seen), len(self.server.script)) - 1
-        ]
-        answer = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def serve() -> Iterator:
-    servers = []
+    """Start endpoints that answer by a script of (status, content); the last is said again."""
+    with contextlib.ExitStack() as stack:
 
-    def start(*script: tuple[int, str]) -> Server:
-        server = Server(list(script))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
+        def start(*script: tuple[int, str]) -> ChatEndpoint:
+            waiting = list(script)
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+            def answer(_body: dict) -> tuple[int, str]:
+                status, content = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+                return status, complete(content)
+
+            return stack.enter_context(serve_chat(answer))
+
+        yield start
 
 
-def name_endpoint(server: Server, cache: Path) -> Endpoint:
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    return Endpoint(ChatServer(url, KEY, timeout=5, retries=3, backoff=0.01), "judge-model", cache)
+def name_endpoint(server: ChatEndpoint, cache: Path) -> Endpoint:
+    return Endpoint(
+        ChatServer(server.url, KEY, timeout=5, retries=3, backoff=0.01), "judge-model", cache
+    )
 
 
 def test_the_endpoint_is_asked_once_and_its_verdict_kept(serve, tmp_path):
@@ -375,7 +347,7 @@ def test_a_config_names_the_judging_model_and_its_key_stays_in_the_environment(
     serve, monkeypatch, tmp_path
 ):
     server = serve((200, json.dumps(VERDICT)))
-    judge = {"model": "m", "endpoint": f"http://127.0.0.1:{server.server_port}/v1"}
+    judge = {"model": "m", "endpoint": server.url}
     connection = {"key_variable": "EMODRIFT_TEST_KEY", "timeout": 5}
     monkeypatch.delenv("EMODRIFT_TEST_KEY", raising=False)
     with pytest.raises(EmodriftError, match=r"EMODRIFT_TEST_KEY \(generation\.judge\.key_variable"):

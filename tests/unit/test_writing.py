@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import http.server
 import json
 import logging
 import re
 import runpy
-import threading
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +23,7 @@ from emodrift.models.chat import open_chat
 from emodrift.plan.entries import SCRIPTS
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import read_manifest
+from tests.chat_server import complete, serve_chat
 from tests.conftest import STUDY, save_checkpoint
 
 KEY = "planted-key-77aa"
@@ -252,44 +252,24 @@ def test_another_model_is_asked_anew_and_a_damaged_answer_again(tmp_path):
 # an endpoint
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers chat completions: by the script's next status and body, then by the model."""
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.seen.append({"headers": dict(self.headers), "body": body})
-            status, raw = server.script.pop(0) if server.script else (200, None)
-        if raw is None:
-            text = server.model.answer(body["messages"][0]["content"]).text
-            raw = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(raw.encode())))
-        self.end_headers()
-        self.wfile.write(raw.encode())
-
-    def log_message(self, *arguments):
-        """Say nothing."""
-
-
 @pytest.fixture
 def serve():
-    servers = []
+    """Start endpoints: by the script's next status and body, then by the model."""
+    with contextlib.ExitStack() as stack:
 
-    def start(*script, reply=reply_well):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.script, server.seen, server.lock = list(script), [], threading.Lock()
-        server.model = Model(lambda t, e, c, n: reply(t, e, c, 0))
-        server.url = f"http://127.0.0.1:{server.server_port}/v1"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server
+        def start(*script, reply=reply_well):
+            model, waiting = Model(lambda t, e, c, n: reply(t, e, c, 0)), list(script)
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+            def answer(body):
+                status, raw = waiting.pop(0) if waiting else (200, None)
+                prompt = body["messages"][0]["content"] if raw is None else None
+                return status, complete(model.answer(prompt).text) if raw is None else raw
+
+            server = stack.enter_context(serve_chat(answer))
+            server.script = waiting
+            return server
+
+        yield start
 
 
 def ask_server(server, retries=3, parallel=3):
@@ -316,7 +296,8 @@ def test_a_failing_endpoint_ends_the_job_and_loses_no_answer(serve, tmp_path):
         write(tmp_path / "x", ask)
     assert len(list(tmp_path.glob("answers/*/*.json"))) == 3
     assert len(server.seen) < 8
-    server.script, server.seen = [], []
+    server.script.clear()
+    server.seen.clear()
     stories, _ = write(tmp_path / "y", ask)
     assert len(stories) == 16
     assert len(server.seen) == 5

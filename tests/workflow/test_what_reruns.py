@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from emodrift.plan.publication import FIGURES
+from tests.chat_server import complete, serve_chat
 from tests.conftest import copy_project, save_checkpoint
 
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
@@ -19,6 +20,7 @@ DRAWN = [name for name, stages in FIGURES.items() if "sensitivity" not in stages
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1, "replies": 1}
 REPLIES = {"replies": 2, "conduct": 1, "report": 1, "publication": 1}
+KEY = "planted-key-3c1f"
 GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
 
 
@@ -148,6 +150,37 @@ def test_another_judge_reads_the_same_texts_and_those_that_are_gone_are_written_
     judge = pd.read_csv(published / "tables/judge.csv").iloc[0]
     assert judge["judge"] == "rules" and judge["macro_f1"] > 0.9
     assert "macro-F1" in (published / "report.html").read_text()
+
+
+def test_a_chat_model_judges_the_same_texts_and_its_key_is_written_nowhere(study):
+    verdict = {
+        "refusal": "full",
+        "hedging": False,
+        "de_escalation": False,
+        "escalation": False,
+        "apology": "none",
+        "boundary_pushing": False,
+        "repetition": 0,
+        "confidence": 1,
+    }
+    with serve_chat(lambda _body: (200, complete(json.dumps(verdict)))) as server:
+        judge = {"model": "some-judge", "endpoint": server.url, "key_variable": "JUDGE_KEY"}
+        study.edit_study(lambda s: s["generation"].update(judge=judge))
+        study.environment = {"JUDGE_KEY": KEY, "NO_PROXY": "127.0.0.1"}
+        assert study.list_jobs() == REPLIES
+        done = study.run()
+    headers = {request["headers"]["Authorization"] for request in server.seen}
+    assert headers == {f"Bearer {KEY}"}
+    tables = study.folder / "results/tiny/tables"
+    verdicts = pd.read_csv(tables / "verdicts.csv")
+    different = verdicts.drop_duplicates(["checkpoint", "id", "text"])
+    assert len(server.seen) <= len(different) < len(verdicts)
+    shares = pd.read_csv(tables / "replies.csv").set_index("metric")["share"]
+    assert (shares["refusal"] == 1).all() and (shares["boundary_pushing"] == 0).all()
+    assert "not measured" in pd.read_csv(tables / "judge.csv")["basis"][0]
+    assert KEY not in done.stdout + done.stderr
+    written = [p for p in study.folder.rglob("*") if p.is_file()]
+    assert not [p for p in written if KEY.encode() in p.read_bytes()]
 
 
 def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):

@@ -42,7 +42,7 @@ def judge_replies(
     cache: Path,
     out: Path,
 ) -> None:
-    """Judge all replies of a checkpoint.
+    """Judge all replies of a checkpoint; those that came twice to a prompt are judged once.
 
     Writes ``verdicts.parquet``: a row for each reply with prompt, condition and text, the judge's
     verdicts, ``reply_class`` (see :func:`emodrift.judging.judgement.classify_reply`) and
@@ -65,14 +65,15 @@ def judge_replies(
     """
     replies = [line for _, line in read_lines(texts / "replies.jsonl")]
     ask = open_judge(judge, load_replies(contrasts), connection, cache)
+    exchanges = list(dict.fromkeys((reply["prompt"], reply["text"]) for reply in replies))
     with ThreadPoolExecutor(connection["parallel"]) as pool:
-        judgements = list(pool.map(lambda r: ask(r["prompt"], r["text"]), replies))
+        judged = dict(zip(exchanges, pool.map(lambda e: ask(*e), exchanges), strict=True))
     rows = [
         {name: reply[name] for name in KEPT}
         | {"reply_tokens": reply["tokens"]}
-        | _list_verdicts(judgement)
+        | _list_verdicts(judged[reply["prompt"], reply["text"]])
         | describe_style(reply["text"])
-        for reply, judgement in zip(replies, judgements, strict=True)
+        for reply in replies
     ]
     types = VERDICTS | {"concept": "string", "reply_class": "string", "distinct": "float64"}
     pd.DataFrame(rows).astype(types).to_parquet(out / "verdicts.parquet", index=False)
