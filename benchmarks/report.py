@@ -20,7 +20,7 @@ from benchmarks.targets import Row, check_targets, compare_rates, compare_second
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "results" / "benchmarks"
-ABSOLUTE = ("tokens/s", "conditions/s", "seconds")
+OF_GPUS = ("tokens/s", "conditions/s", "seconds", "share of matrix throughput")
 OPENS, CLOSES = "<!-- tables -->", "<!-- end of tables -->"
 
 
@@ -225,8 +225,8 @@ def _find_memory(row: Row) -> str:
 def _render_measured(
     run: dict[str, Any], head: Sequence[str], lines: Iterable[Sequence[Any]]
 ) -> str:
-    """A table, without its absolute times if they are of a CPU."""
-    shown = [run["device"] != "cpu" or name not in ABSOLUTE for name in head]
+    """A table; times and what hangs on them alone are left out if they are of a CPU."""
+    shown = [run["device"] != "cpu" or name not in OF_GPUS for name in head]
     kept = (list(itertools.compress(cells, shown)) for cells in (head, *lines))
     return _render_table(next(kept), kept)
 
