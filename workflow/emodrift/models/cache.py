@@ -58,7 +58,7 @@ class ReservedLayer(DynamicLayer):
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Keep these rows, in this order."""
         held = self.get_seq_length()
-        self.reserved = [memory[beam_idx] for memory in self.reserved]
+        self.reserved = [memory[beam_idx.to(memory.device)] for memory in self.reserved]
         self._show(held)
 
     def _show(self, tokens: int) -> None:
@@ -81,7 +81,7 @@ def extend_cache(cache: Cache, shorter: Cache, layers: int, rows: Tensor) -> Non
     """Put rows of what another cache holds of the first blocks into an empty one."""
     for place, (own, other) in enumerate(zip(cache.layers, shorter.layers[:layers], strict=False)):
         if isinstance(own, ReservedLayer):
-            own.update(other.keys[rows], other.values[rows])
+            own.update(*(held[rows.to(held.device)] for held in (other.keys, other.values)))
         else:
             cache.layers[place] = copy.deepcopy(other)
             cache.layers[place].reorder_cache(rows)
