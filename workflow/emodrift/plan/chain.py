@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
-from emodrift.plan.descriptions import describe_asking, describe_fitting, describe_loading
+from emodrift.plan.descriptions import (
+    describe_asking,
+    describe_fitting,
+    describe_format,
+    describe_loading,
+)
 from emodrift.plan.entries import Plan
 from emodrift.plan.replies import describe_texts
 from emodrift.plan.summaries import plan_summaries
@@ -127,8 +132,7 @@ def _plan_responses(
         {
             "asking": {
                 "steering": study.steering.model_dump(mode="json", exclude={"random_directions"}),
-                "prompt_format": study.activations.prompt_format,
-                "plain_prompt": study.activations.plain_prompt,
+                **describe_format(study),
                 "phrasing_score": study.behaviours.phrasing_score,
             },
             "chat": chat,

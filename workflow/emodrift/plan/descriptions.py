@@ -29,6 +29,12 @@ def describe_loading(
     }
 
 
+def describe_format(study: Study) -> dict[str, str]:
+    """How prompts are put."""
+    section = study.activations
+    return {"prompt_format": section.prompt_format, "plain_prompt": section.plain_prompt}
+
+
 def describe_asking(study: Study) -> dict[str, Any]:
     """How prompts are put and replies scored, and the reply classes that count in each suite."""
     toward: dict[str, list[str]] = {}
@@ -37,8 +43,7 @@ def describe_asking(study: Study) -> dict[str, Any]:
         if metric.toward not in of_suite:
             of_suite.append(metric.toward)
     return {
-        "prompt_format": study.activations.prompt_format,
-        "plain_prompt": study.activations.plain_prompt,
+        **describe_format(study),
         "phrasing_score": study.behaviours.phrasing_score,
         "positions": study.steering.positions,
         "toward": toward,

@@ -8,7 +8,12 @@ from typing import Any
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.generation import Generation
 from emodrift.config.study import Study
-from emodrift.plan.descriptions import describe_loading, describe_metrics, describe_summary
+from emodrift.plan.descriptions import (
+    describe_format,
+    describe_loading,
+    describe_metrics,
+    describe_summary,
+)
 from emodrift.plan.entries import LIBRARY, Plan
 from emodrift.plan.sources import list_files
 from emodrift.plan.templates import describe_chat
@@ -40,8 +45,7 @@ def describe_texts(
             "seed": study.seed if section.temperature else 0,
             "strengths": list(section.strengths),
             "positions": study.steering.positions,
-            "prompt_format": study.activations.prompt_format,
-            "plain_prompt": study.activations.plain_prompt,
+            **describe_format(study),
         },
         "chat": chat,
         "dtype": study.compute.dtype,
