@@ -356,3 +356,9 @@ def test_a_model_that_reads_otherwise_with_a_cache_is_refused(model, prompts, ad
     network = verify_network(AutoModelForCausalLM.from_config(config), build_tokenizer(), "x")
     with pytest.raises(EmodriftError, match=r"RwkvForCausalLM reads otherwise.*`generation`"):
         generate(network, prompts, additions)
+
+
+def test_a_cache_that_goes_wrong_at_the_second_token_is_seen(monkeypatch):
+    monkeypatch.setattr(generation, "holds_keys_alone", lambda _cache: True)  # hands on the mask
+    with pytest.raises(EmodriftError, match="MambaForCausalLM reads otherwise"):
+        generation.verify_cache(build("mamba"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.cache_utils import (
     Cache,
     DummyLayer,
@@ -65,9 +67,10 @@ class ReservedLayer(DynamicLayer):
         self.keys, self.values = (memory[..., :tokens, :] for memory in self.reserved)
 
 
-def name_cache(model: LanguageModel) -> str:
-    """The argument under which a network takes a cache."""
-    given = inspect.signature(type(model.network).forward).parameters
+@functools.cache
+def name_cache(network: type[PreTrainedModel]) -> str:
+    """The argument under which networks of a class take a cache."""
+    given = inspect.signature(network.forward).parameters
     return "cache_params" if "cache_params" in given else "past_key_values"
 
 
