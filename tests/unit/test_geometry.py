@@ -1,7 +1,5 @@
 """The drift stage on checkpoints with planted changes: everything it writes, read back."""
 
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -63,18 +61,15 @@ def plant_texts(kind, labels, each, directions, seed):
 
 
 def write_activations(store, name, parts):
-    """An activations entry of a store, its parts in entries of their own."""
-    table = []
+    """Readings of a checkpoint in a store: an entry for each part."""
+    readings = {}
     for part, (kind, array) in parts.items():
-        place = f"activation-parts/{name}-{part}"
+        entry = store / "activations" / f"{name}-{part}"
         dataset = array.to_dataset()
         dataset["words"] = array.isel(layer=0, drop=True)
-        save_array(dataset, store / place / "activations.zarr")
-        table.append({"name": part, "kind": kind, "place": place})
-    entry = store / "activations" / name
-    entry.mkdir(parents=True)
-    (entry / "parts.json").write_text(json.dumps(table))
-    return entry
+        save_array(dataset, entry / "activations.zarr")
+        readings.setdefault(kind, []).append(entry)
+    return readings
 
 
 @pytest.fixture(scope="module")

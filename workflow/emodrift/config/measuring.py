@@ -92,6 +92,9 @@ class Steering(Section):
     """Where the vector is added: from the reply point on, or at every token."""
     random_directions: int = Field(default=12, ge=4)
     """Random directions of the null, steered beside the emotions."""
+    gradient_layers: Literal["locked", "all"] = "locked"
+    """Layers at which metrics are differentiated: at the reference always all; at other checkpoints
+    those from the locked layer upward (`locked`), or `all`."""
     prompts_per_cell: int = Field(default=8, ge=1)
     """Prompts steered of each suite and split, spread over its families."""
 

@@ -35,9 +35,17 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
+from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, Resampling, resample, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
-from emodrift.vectors.lock import open_bundles, open_lock
+
+STAGE = Stage(
+    "coupling",
+    "measure_coupling",
+    reads={"activations": ["gradients"], "responses": "responses", "lock": "lock"},
+    settings=["checkpoints", "statistics", "seed", "metrics"],
+)
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}

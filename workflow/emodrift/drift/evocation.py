@@ -17,9 +17,16 @@ import xarray as xr
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_activations, open_gradients
+from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, resample, summarise_draws
-from emodrift.vectors.lock import open_bundles, open_lock
 
+STAGE = Stage(
+    "evocation",
+    "measure_evocation",
+    reads={"activations": ["prompts", "gradients"], "lock": "lock"},
+    settings=["checkpoints", "statistics", "seed", "indicators", "metrics"],
+)
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 
 

@@ -123,7 +123,8 @@ def describe_writing(
     location, digest = _locate_model(key, writer.model, compute, digests, revisions)
     loading = compute.model_dump(mode="json", exclude={"dtype"})
     context |= {"location": location, "loading": loading}
-    return Writing(params, {"model": digest}, {"connection": context, "model": digest})
+    known = {"connection": context, "model": digest, "locations": [location]}
+    return Writing(params, {"model": digest}, known)
 
 
 def _locate_model(

@@ -10,9 +10,16 @@ from typing import Any
 import pandas as pd
 
 from emodrift.drift.table import read_table, write_table
+from emodrift.stage import Stage
 from emodrift.warning.alarms import raise_alarms
 from emodrift.warning.indicators import TITLES, Tables, compute_indicators
 
+STAGE = Stage(
+    "indicators",
+    "measure_indicators",
+    reads={"drift": "drift", "evocation": "evocation", "coupling": "coupling"},
+    settings=["checkpoints", "reference", "seed", "indicators", "metrics", "roles", "alarms"],
+)
 PROMPTS_NAMED = 5
 
 
