@@ -6,7 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
-from emodrift.store.entry import find_damage, list_entries
+from emodrift.store.digest import digest_file
+from emodrift.store.entry import list_entries, read_manifest
+
+
+def find_damage(path: Path) -> list[str]:
+    """Names of an entry's files that are missing or whose bytes differ from its manifest."""
+    files = read_manifest(path)["files"]
+    return [
+        name
+        for name, digest in files.items()
+        if not (path / name).is_file() or digest_file(path / name) != digest
+    ]
 
 
 def verify_store(store: Path) -> list[str]:
