@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.digest import digest_code, make_key
 from emodrift.store.entry import entry_exists, read_content, read_manifest, write_entry
 from emodrift.store.files import is_abandoned, name_scratch
 from emodrift.store.verify import find_damage, verify_store
@@ -87,18 +87,6 @@ def test_swapped_values_give_other_keys_and_order_of_names_does_not():
     assert make_key(params={"a": 1, "b": 2}) != make_key(params={"a": 2, "b": 1})
     assert make_key(params={"a": 1, "b": 2}) == make_key(params={"b": 2, "a": 1})
     assert make_key(values=[1, 2]) != make_key(values=[2, 1])
-
-
-def test_file_digests_are_remembered_and_see_changed_bytes(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    digests = FileDigests(tmp_path / "memo.json")
-    first = digests.digest(file)
-    digests.save()
-    again = FileDigests(tmp_path / "memo.json")
-    assert again.digest(file) == first and not again.changed
-    file.write_bytes(b"two")
-    assert again.digest(file) != first
 
 
 def test_an_entry_appears_with_its_manifest_when_the_block_ends(tmp_path):

@@ -16,7 +16,6 @@ from emodrift.config.reading import read_study
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.space import Need, judge_space
-from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import (
     fetch_snapshot,
     find_cache,
@@ -24,6 +23,7 @@ from emodrift.store.downloads import (
     list_missing,
     measure_free_space,
 )
+from emodrift.store.memory import FileDigests
 
 STORE = Path("results/store")
 SHORT = 10

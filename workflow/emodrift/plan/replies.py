@@ -17,8 +17,9 @@ from emodrift.plan.descriptions import (
 from emodrift.plan.entries import LIBRARY, Plan
 from emodrift.plan.sources import list_files
 from emodrift.plan.templates import describe_chat
-from emodrift.store.digest import FileDigests, digest_code, make_key
+from emodrift.store.digest import digest_code, make_key
 from emodrift.store.entry import Entry
+from emodrift.store.memory import FileDigests
 
 
 def describe_texts(
