@@ -9,7 +9,7 @@ from emodrift.checkpoints.checkpoint import list_checkpoints
 from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.adapters import save_adapter
 from tests.conftest import save_checkpoint
 

@@ -11,7 +11,7 @@ from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_c
 from emodrift.config.runs import Reference, Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.conftest import make_llama, save_checkpoint
 
 

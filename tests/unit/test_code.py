@@ -205,7 +205,5 @@ def test_declared_stages_are_what_their_modules_hold():
 
 
 if __name__ == "__main__":
-    text = yaml.safe_dump(json.loads(json.dumps(describe_keys())), sort_keys=True)
-    RECORD.write_text(
-        "# Modules of the library in every key. Written by this test's module.\n" + text
-    )
+    head = "# Modules of the library in every key: python -m tests.unit.test_code\n"
+    RECORD.write_text(head + yaml.safe_dump(describe_keys()))

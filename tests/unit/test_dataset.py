@@ -14,7 +14,7 @@ from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import sample_prompts, sample_stories
 from emodrift.plan.entries import Plan
 from emodrift.plan.texts import plan_contrasts
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.conftest import ROOT, STUDY
 
 SECTION = STUDY["contrasts"]

@@ -16,7 +16,7 @@ from emodrift.checkpoints.names import read_name
 from emodrift.checkpoints.series import guess_stage, list_sources, thin_out
 from emodrift.cli import list_hub_checkpoints, main
 from emodrift.config.reading import parse_study, read_study
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.adapters import save_adapter
 from tests.conftest import ROOT, save_checkpoint
 from tests.hub_server import HubRepo, serve_hub

@@ -15,13 +15,13 @@ from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
 from emodrift.plan.space import check_space
 from emodrift.plan.study import plan_study
-from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import (
     fetch_snapshot,
     list_files,
     note_downloads,
     release_downloads,
 )
+from emodrift.store.memory import FileDigests
 from tests.adapters import save_adapter
 from tests.conftest import STUDY, make_llama, save_checkpoint
 from tests.hub_server import TOKEN, HubRepo, serve_hub

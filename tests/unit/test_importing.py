@@ -16,7 +16,7 @@ from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import sample_stories
 from emodrift.plan.sources import describe_part, digest_source, name_parts
 from emodrift.plan.study import plan_study
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.conftest import STUDY, save_checkpoint
 
 TABLE = pd.DataFrame(

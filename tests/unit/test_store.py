@@ -1,12 +1,17 @@
 """Keys change with content alone, and an entry is there wholly or not at all."""
 
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, make_key
-from emodrift.store.entry import entry_exists, find_damage, read_manifest, write_entry
+from emodrift.store.digest import make_key
+from emodrift.store.entry import entry_exists, read_content, read_manifest, write_entry
+from emodrift.store.files import is_abandoned, name_scratch
 from emodrift.store.verify import verify_store
 
 
@@ -16,18 +21,6 @@ def test_swapped_values_give_other_keys_and_order_of_names_does_not():
     assert make_key(values=[1, 2]) != make_key(values=[2, 1])
 
 
-def test_file_digests_are_remembered_and_see_changed_bytes(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    digests = FileDigests(tmp_path / "memo.json")
-    first = digests.digest(file)
-    digests.save()
-    again = FileDigests(tmp_path / "memo.json")
-    assert again.digest(file) == first and not again.changed
-    file.write_bytes(b"two")
-    assert again.digest(file) != first
-
-
 def test_an_entry_appears_with_its_manifest_when_the_block_ends(tmp_path):
     path = tmp_path / "store/stage/abc"
     with write_entry(path, {"stage": "stage", "key": "abc", "params": {"x": 1}}) as out:
@@ -35,10 +28,6 @@ def test_an_entry_appears_with_its_manifest_when_the_block_ends(tmp_path):
         assert not path.exists()
     assert entry_exists(path)
     assert read_manifest(path)["params"] == {"x": 1}
-    assert find_damage(path) == []
-    (path / "data.txt").write_text("other")
-    assert find_damage(path) == ["data.txt"]
-    assert verify_store(tmp_path / "store") == [f"{path}: data.txt"]
 
 
 def test_a_block_that_fails_leaves_no_entry_and_no_scratch(tmp_path):
@@ -55,6 +44,80 @@ def test_an_empty_folder_in_the_place_of_an_entry_is_replaced(tmp_path):
     with write_entry(path, {"stage": "stage"}) as out:
         (out / "data.txt").write_text("content")
     assert json.loads((path / "manifest.json").read_text())["files"].keys() == {"data.txt"}
+
+
+def write_text(path, text, **params):
+    manifest = {"stage": path.parent.name, "key": path.name, "params": params, "inputs": {}}
+    with write_entry(path, manifest) as out:
+        (out / "data.txt").write_text(text)
+    return path
+
+
+def test_equal_files_have_equal_content_whatever_the_key(tmp_path):
+    one, twin = (write_text(tmp_path / f"stage/{key}", "same", key=key) for key in ("aa", "bb"))
+    other = write_text(tmp_path / "stage/cc", "other")
+    assert read_content(one) == read_content(twin) == read_manifest(one)["content"]
+    assert read_content(other) != read_content(one)
+
+
+def test_a_broken_manifest_is_named_with_its_repair(tmp_path):
+    path = write_text(tmp_path / "stage/aa", "same")
+    for text in ("", "{", "[]", "[" * 100_000, '{"files": 1}'):
+        (path / "manifest.json").write_text(text)
+        with pytest.raises(EmodriftError, match=r"manifest\.json is broken.*verify --repair"):
+            read_manifest(path)
+
+
+def test_an_entry_counts_only_when_its_bytes_are_on_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / "store/stage/abc"
+    synced = []
+    fsync = os.fsync
+
+    def note(handle):
+        assert not path.exists() or synced
+        synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with write_entry(path, {"stage": "stage"}) as out:
+        (out / "deep").mkdir()
+        (out / "deep/data.txt").write_text("content")
+    wanted = [out / "deep/data.txt", out / "deep", out / "manifest.json", out, path.parent]
+    assert {*map(str, wanted)} == {*synced} and synced[-1] == str(path.parent)
+
+
+def test_scratch_of_dead_processes_is_cleared_by_the_next_writer_and_of_living_ones_is_not(
+    tmp_path,
+):
+    path = tmp_path / "store/stage/abc"
+    script = "import sys, pathlib; from emodrift.store.files import name_scratch\n"
+    script += "name_scratch(pathlib.Path(sys.argv[1])).mkdir(parents=True)"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    living, elsewhere = name_scratch(path), path.with_name(".abc.scratch-1-0123abcd-0-elsewhere")
+    living.mkdir()
+    elsewhere.mkdir()
+    (dead,) = {*path.parent.iterdir()} - {living, elsewhere}
+    assert is_abandoned(dead) and not is_abandoned(living) and not is_abandoned(elsewhere)
+    write_text(path, "content")
+    assert {*path.parent.iterdir()} == {path, living, elsewhere}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "disk is read-only")]
+)
+def test_a_disk_that_does_not_take_an_entry_is_one_line(tmp_path, number, words):
+    path = tmp_path / "store/stage/abc"
+    with pytest.raises(EmodriftError, match=words), write_entry(path, {}):
+        raise OSError(number, os.strerror(number))
+    assert list(path.parent.iterdir()) == []
+
+
+def test_two_writers_of_one_entry_leave_one_whole_entry(tmp_path):
+    path = tmp_path / "store/stage/abc"
+    with write_entry(path, {"stage": "stage"}) as out:
+        (out / "data.txt").write_text("content")
+        write_text(path, "content")
+    assert verify_store(tmp_path / "store") == [] and [*path.parent.iterdir()] == [path]
 
 
 def test_reading_an_unfinished_entry_says_so(tmp_path):

@@ -16,7 +16,6 @@ from emodrift.config.reading import read_study
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.space import Need, judge_space
-from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import (
     fetch_snapshot,
     find_cache,
@@ -24,6 +23,8 @@ from emodrift.store.downloads import (
     list_missing,
     measure_free_space,
 )
+from emodrift.store.memory import FileDigests
+from emodrift.store.verify import repair_store, verify_store
 
 STORE = Path("results/store")
 SHORT = 10
@@ -85,6 +86,25 @@ def run_download(options: argparse.Namespace) -> None:
             if "repo" in location:
                 fetch_snapshot(location, study.compute.allow_pickle, checkpoint.label)
         print(f"{checkpoint.label}: in {find_cache()}", flush=True)
+
+
+def run_verification(options: argparse.Namespace) -> None:
+    """Compare a store with its manifests; remove what must be made again if asked to."""
+    if not options.store.is_dir():
+        raise EmodriftError(f"there is no store at {options.store}; give another with --store")
+    findings = verify_store(options.store)
+    for finding in findings:
+        print(finding)
+    if not findings:
+        print("all entries agree with their manifests, all studies with their stamps")
+    elif options.repair:
+        removed = repair_store(options.store, findings)
+        print(f"removed {len(removed)} of these; the next run makes again what is needed")
+    else:
+        raise EmodriftError(
+            f"{len(findings)} findings in {options.store}; `emodrift verify --repair`, while "
+            "nothing runs, removes what must be made again"
+        )
 
 
 def list_hub_checkpoints(study: Study) -> list:
@@ -162,6 +182,19 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     fetcher.add_argument("config", type=Path, metavar="CONFIG")
     fetcher.set_defaults(run=run_download)
+    verifier = commands.add_parser(
+        "verify",
+        help="compare the store with its manifests, and repair it",
+        description="Compare every file of every entry with its manifest, and published studies "
+        "with their stamps. Exit status 1 if anything is wrong.",
+    )
+    verifier.add_argument("--store", type=Path, default=STORE, metavar="FOLDER")
+    verifier.add_argument(
+        "--repair",
+        action="store_true",
+        help="remove what is wrong and what was made from it; the next run makes it again",
+    )
+    verifier.set_defaults(run=run_verification)
     return parser.parse_args(arguments)
 
 

@@ -84,7 +84,7 @@ checkpoint milestone:
     input:
         lambda wildcards: list_manifests(plan().awaited),
     output:
-        touch("results/store/milestones/{key}"),
+        touch("results/milestones/{key}"),
     log:
         "results/logs/milestone/{key}.log",
     message:

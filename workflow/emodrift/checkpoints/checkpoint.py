@@ -15,8 +15,8 @@ from emodrift.checkpoints.names import count_tokens, read_name
 from emodrift.checkpoints.places import Found, add_base, read_hub, read_local, read_step
 from emodrift.config.runs import CheckpointSource, Reference, Run
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import Download
+from emodrift.store.memory import FileDigests
 
 
 @dataclass(frozen=True)

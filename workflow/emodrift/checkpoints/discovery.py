@@ -13,8 +13,8 @@ from emodrift.checkpoints.names import read_name
 from emodrift.checkpoints.places import read_local
 from emodrift.checkpoints.series import REPO, Series, Sighting, describe_found, guess_stage
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests
 from emodrift.store.downloads import pick_weights
+from emodrift.store.memory import FileDigests
 
 KEY = "discover"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from emodrift.store.downloads import explain_hub, is_weights, list_files
+from emodrift.store.memory import Memory
 
 QUESTIONS_AT_A_TIME = 8
 
@@ -55,28 +55,24 @@ def find_revisions(
         the folder, name -> [size in bytes, identity of the content].
     """
     names = [f"{repo}@{revision}/{subfolder}" for revision, subfolder in places]
-    known = json.loads(memory.read_text()) if memory and memory.exists() else {}
-    asked = {
-        name: place
-        for name, place in zip(names, places, strict=True)
-        if "files" not in known.get(name, {})
-    }
+    answers = Memory(memory)
+    known = {n: a for n in names if _is_answer(a := answers.recall(n))}
+    asked = {n: place for n, place in zip(names, places, strict=True) if n not in known}
     if asked:
         with ThreadPoolExecutor(QUESTIONS_AT_A_TIME) as pool:
-            answers = pool.map(lambda place: _ask_hub(repo, *place, key), asked.values())
-            known |= dict(zip(asked, answers, strict=True))
-        if memory:
-            _remember(known, memory)
+            told = pool.map(lambda place: _ask_hub(repo, *place, key), asked.values())
+            known |= dict(zip(asked, told, strict=True))
+        for name in asked:
+            # an answer without weights comes from a cache of but a part: ask again next time
+            if any(map(is_weights, known[name]["files"])):
+                answers.learn(name, known[name])
+        answers.save()
     return [known[name] for name in names]
 
 
-def _remember(known: dict[str, Any], memory: Path) -> None:
-    # an answer without weights comes from a cache that holds but a part: ask again next time
-    known = {k: v for k, v in known.items() if any(map(is_weights, v.get("files", ())))}
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = memory.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(known, indent=1, sort_keys=True))
-    scratch.replace(memory)
+def _is_answer(value: Any) -> bool:
+    kinds = {"commit": str, "config": dict, "adapter": dict, "files": dict}
+    return isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in kinds.items())
 
 
 def _ask_hub(repo: str, revision: str, subfolder: str, key: str) -> dict[str, Any]:

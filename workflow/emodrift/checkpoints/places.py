@@ -17,8 +17,9 @@ from typing import Any
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.config.runs import CheckpointSource
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_value
+from emodrift.store.digest import digest_value
 from emodrift.store.downloads import Download, is_weights, pick_weights
+from emodrift.store.memory import FileDigests
 
 IDENTITY_FILES = (
     "*.safetensors",

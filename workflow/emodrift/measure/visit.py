@@ -26,6 +26,7 @@ from emodrift.models.loading import load_model
 from emodrift.models.memory import TokenBudget
 from emodrift.store.entry import Entry, entry_exists, write_entry
 from emodrift.store.partial import locate_partial
+from emodrift.store.verify import check_intact
 
 
 def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out: Path) -> None:
@@ -47,8 +48,13 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
     Raises
     ------
     EmodriftError
-        Checkpoints could not be loaded or measured; the others are.
+        Contrast data or a lock is damaged; or checkpoints could not be loaded or measured, and the
+        others are.
     """
+    asked = [entry for checkpoint in checkpoints for entry in checkpoint["entries"]]
+    for name in ("contrasts", "lock"):
+        for place in {e["context"][name] for e in asked if name in e["context"]}:
+            check_intact(store / place)
     failures: list[EmodriftError] = []
     places = []
     for checkpoint in checkpoints:

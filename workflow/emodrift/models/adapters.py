@@ -10,14 +10,10 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from emodrift.errors import EmodriftError
+from emodrift.models.memory import is_out_of_memory
+from emodrift.models.weights import shorten
 
 WEIGHTS = "adapter_model.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether an adapter's folder holds a tokenizer of its own, which then goes with it."""
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def merge_adapter(network: PreTrainedModel, folder: Path, label: str) -> PreTrainedModel:
@@ -40,18 +36,20 @@ def merge_adapter(network: PreTrainedModel, folder: Path, label: str) -> PreTrai
     EmodriftError
         The adapter does not fit the base: a weight of it finds no place, or has another shape.
     """
-    _resize_embeddings(network, folder)
     dtype = network.dtype
     try:
+        _resize_embeddings(network, folder)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*missing adapter keys")
             model = PeftModel.from_pretrained(network, str(folder))
-    except (RuntimeError, ValueError, UserWarning) as error:
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise EmodriftError(
-            f"{label}: the adapter {folder} does not fit its base model "
-            f"({str(error).strip().splitlines()[0][:200]}); set `base` to the model that it was "
-            "trained on"
-        ) from None
+            f"{label}: the adapter {folder} does not fit its base model ({shorten(error)}); set "
+            "`base` to the model that it was trained on, or see whether its adapter_config.json is "
+            "of a kind that this version of peft knows"
+        ) from error
     _refuse_leftovers(model, folder, label)
     merged = model.merge_and_unload()
     return merged if all(p.dtype == dtype for p in merged.parameters()) else merged.to(dtype)

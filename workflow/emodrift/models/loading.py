@@ -23,7 +23,10 @@ from emodrift.models.devices import (
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
+from emodrift.models.weights import check_loaded, explain_loading, refuse_broken_weights
 from emodrift.store.downloads import fetch_snapshot
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 def load_model(
@@ -69,7 +72,8 @@ def load_network(
     Raises
     ------
     EmodriftError
-        The device is not there, or weights hold NaN or infinity or cannot be read.
+        The device is not there, or weights are missing, left over, of another shape than the
+        config says, NaN or infinite, or cannot be read; or the checkpoint needs code of its own.
     """
     if loading.get("deterministic"):
         use_deterministic_algorithms()
@@ -77,29 +81,27 @@ def load_network(
     options = {
         "dtype": choose_dtype(dtype, device),
         "use_safetensors": None if loading["allow_pickle"] else True,
-        "trust_remote_code": False,
     }
     spread = loading["device"] in SPREADS
     if spread:
         options["device_map"] = loading["device"]
     folder = fetch_folder(location, loading["allow_pickle"], label)
+    base = folder
     if "base" in location:
-        from emodrift.models.adapters import has_tokenizer, merge_adapter
-
         base = fetch_folder(location["base"], loading["allow_pickle"], label)
-        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer(folder) else base)
-    else:
-        base = folder
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = _load_tokenizer(folder if base == folder or has_tokenizer(folder) else base, label)
     if "initialise" in location:
-        network = _initialise(base, location["initialise"], options)
+        network = _initialise(base, location["initialise"], options, label)
     else:
-        network = AutoModelForCausalLM.from_pretrained(base, **options)
+        network = _load_weights(base, options, label)
         if "base" in location:
+            from emodrift.models.adapters import merge_adapter
+
             network = merge_adapter(network, folder, label)
     if not spread:
         network = network.to(device)
-    _refuse_broken_weights(network, label)
+    refuse_broken_weights(network, label)
+    check_vocabulary(network, tokenizer, label)
     logging.info("%s: loaded on %s as %s", label, loading["device"], network.dtype)
     return network.eval().requires_grad_(False), tokenizer
 
@@ -153,20 +155,58 @@ def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Pa
     return fetch_snapshot(location, allow_pickle, label)
 
 
-def _initialise(folder: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        drawn = AutoModelForCausalLM.from_config(config)
-    return type(drawn).from_pretrained(
-        None, config=config, state_dict=drawn.state_dict(), **options
-    )
+def has_tokenizer(folder: Path) -> bool:
+    """Whether an adapter's folder holds a tokenizer of its own, which then goes with it."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
-def _refuse_broken_weights(network: PreTrainedModel, label: str) -> None:
-    for name, weight in network.named_parameters():
-        if not weight.is_meta and not torch.isfinite(weight).all():
-            raise EmodriftError(
-                f"{label}: weight {name} holds NaN or infinity; the checkpoint is broken: "
-                "drop it from the run, or copy it again"
-            )
+def check_vocabulary(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, label: str
+) -> None:
+    """Refuse a tokenizer that has tokens for which the network has no embedding.
+
+    Raises
+    ------
+    EmodriftError
+        Its largest token id lies beyond the embedding.
+    """
+    rows = network.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows:
+        raise EmodriftError(
+            f"{label}: the tokenizer has token id {largest}, but the embedding only {rows} rows; "
+            "copy the files of the tokenizer that the model was trained with beside it"
+        )
+
+
+def _load_tokenizer(folder: Path, label: str) -> PreTrainedTokenizerBase:
+    with explain_loading(label, folder):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def _load_weights(folder: Path, options: dict[str, Any], label: str) -> PreTrainedModel:
+    with explain_loading(label, folder):
+        network, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused by name
+            **options,
+        )
+    check_loaded(network, found, label)
+    return network
+
+
+def _initialise(folder: Path, seed: int, options: dict[str, Any], label: str) -> PreTrainedModel:
+    with explain_loading(label, folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            drawn = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return type(drawn).from_pretrained(
+            None,
+            config=config,
+            state_dict=drawn.state_dict(),
+            trust_remote_code=False,
+            **options,
+        )

@@ -82,8 +82,8 @@ def train_organism(
     seed = SEED_STRIDE * seed + recipe.seed_offset
     set_seed(seed)
     if start:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
-        model = LlamaForCausalLM.from_pretrained(start)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start, trust_remote_code=False)
+        model = LlamaForCausalLM.from_pretrained(start, trust_remote_code=False)
     else:
         tokenizer = build_tokenizer()
         model = build_model(shape, tokenizer)

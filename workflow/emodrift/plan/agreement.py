@@ -5,8 +5,8 @@ from __future__ import annotations
 from emodrift.plan.descriptions import describe_connection, describe_judge
 from emodrift.plan.entries import Plan
 from emodrift.plan.sources import list_files
-from emodrift.store.digest import FileDigests
 from emodrift.store.entry import Entry
+from emodrift.store.memory import FileDigests
 
 
 def plan_agreement(plan: Plan, digests: FileDigests) -> Entry:

@@ -15,7 +15,8 @@ from emodrift.config.running import Compute
 from emodrift.config.texts import Source
 from emodrift.config.writer import Writer
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests, digest_value
+from emodrift.store.digest import digest_value
+from emodrift.store.memory import FileDigests
 
 HELDOUT = 0.3
 RECIPE = ("generator", "seed", "amount")

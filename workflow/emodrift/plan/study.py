@@ -15,8 +15,8 @@ from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.texts import plan_contrasts
 from emodrift.plan.variants import plan_sensitivity, plan_variants
-from emodrift.store.digest import FileDigests
 from emodrift.store.entry import Entry
+from emodrift.store.memory import FileDigests
 
 
 def plan_study(study: Study, results: Path) -> Plan:

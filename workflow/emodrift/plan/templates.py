@@ -9,6 +9,7 @@ from typing import Any
 from emodrift.checkpoints.hub import find_revision
 from emodrift.config.measuring import Activations
 from emodrift.errors import EmodriftError
+from emodrift.store.memory import Memory
 
 KEY = "activations.chat_template"
 FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
@@ -77,15 +78,16 @@ def _search_folder(folder: Path) -> str | None:
     return None
 
 
-def _ask_hub(source: str, memory: Path) -> str | None:
-    known = json.loads(memory.read_text()) if memory.exists() else {}
-    if source not in known:
+def _ask_hub(source: str, path: Path) -> str | None:
+    memory = Memory(path)
+    template = memory.recall(source)
+    if not isinstance(template, str):
         from huggingface_hub import snapshot_download
 
         repo, _, revision = source.partition("@")
         commit = find_revision(repo, revision or "main", "", KEY, None)["commit"]
         folder = snapshot_download(repo, revision=commit, allow_patterns=list(FILES))
-        known[source] = _search_folder(Path(folder))
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(known, indent=1, sort_keys=True))
-    return known[source]
+        template = _search_folder(Path(folder))
+        memory.learn(source, template)
+        memory.save()
+    return template

@@ -15,8 +15,8 @@ from emodrift.plan.sources import (
     list_files,
     name_parts,
 )
-from emodrift.store.digest import FileDigests
 from emodrift.store.entry import Entry
+from emodrift.store.memory import FileDigests
 
 
 def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:

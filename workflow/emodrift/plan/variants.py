@@ -15,8 +15,8 @@ from emodrift.plan.descriptions import describe_checkpoints
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import Desk
 from emodrift.plan.texts import plan_contrasts
-from emodrift.store.digest import FileDigests
 from emodrift.store.entry import Entry
+from emodrift.store.memory import FileDigests
 
 
 def plan_variants(plan: Plan, digests: FileDigests) -> list[tuple[Plan, Entry]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-STAMPS = ".published"
+from emodrift.store.files import remove
+from emodrift.store.stamps import STAMPS, read_stamp, write_stamp
 
 
 def publish_study(
@@ -50,16 +50,13 @@ def publish_study(
     shutil.copyfile(report / "report.html", target / "report.html")
     shutil.copyfile(tables["indicators"] / "audit.json", target / "audit.json")
     pd.DataFrame(index).to_csv(target / "index.csv", index=False)
-    files = sorted(
-        str(file.relative_to(target))
-        for file in target.rglob("*")
-        if file.is_file() and STAMPS not in file.parts
-    )
-    (stamps / key).write_text(json.dumps(files, indent=1) + "\n")
+    published = (report, *tables.values(), *figures.values())
+    write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
 
 
 def forget_incomplete(target: Path) -> None:
     """Remove the stamp of a publication some of whose files are gone, so that it is made again."""
-    for stamp in (target / STAMPS).glob("*"):
-        if not all((target / name).is_file() for name in json.loads(stamp.read_text())):
-            stamp.unlink()
+    for path in (target / STAMPS).glob("*"):
+        stamp = read_stamp(path)
+        if stamp is None or not all((target / name).is_file() for name in stamp.files):
+            remove(path)

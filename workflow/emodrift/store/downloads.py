@@ -11,7 +11,6 @@ import contextlib
 import fnmatch
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.entry import entry_exists
+from emodrift.store.files import write_atomically
 
 NOTES = "downloads"
 BESIDE_WEIGHTS = ("*.json", "*.jinja", "*.model", "*.tiktoken", "merges.txt", "vocab.txt")
@@ -345,16 +345,16 @@ def _note_path(store: Path, place: str) -> Path:
 
 
 def _read_note(store: Path, place: str) -> list[str]:
-    path = _note_path(store, place)
-    return json.loads(path.read_text()) if path.is_file() else []
+    try:
+        names = json.loads(_note_path(store, place).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return []  # what is not noted is not deleted
+    return names if isinstance(names, list) else []
 
 
 def _write_note(store: Path, place: str, names: Sequence[str]) -> None:
     path = _note_path(store, place)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if names:
-        scratch = path.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(names))
-        scratch.replace(path)
+        write_atomically(path, json.dumps(names))
     else:
         path.unlink(missing_ok=True)

@@ -1,14 +1,14 @@
 """Entries: results that lie at a path which is their identity.
 
-An entry that exists is right. It is written in a hidden sibling directory and renamed into place,
-its manifest inside, so a killed job leaves nothing that looks finished.
+An entry that exists is right. It is written in a hidden sibling directory, brought to the disk and
+renamed into place, its manifest inside, so that neither a killed job nor a machine that loses its
+power leaves anything that looks finished.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import digest_file
+from emodrift.store.digest import digest_file, digest_value
+from emodrift.store.files import (
+    clear_scratch,
+    explain_disk,
+    name_scratch,
+    remove,
+    sync,
+    sync_tree,
+)
 from emodrift.store.partial import locate_partial
 
 MANIFEST = "manifest.json"
@@ -108,54 +116,88 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Give a scratch directory that becomes the entry at `path` when the block ends well.
 
     Rows that an unfinished job has kept for it (:mod:`emodrift.store.partial`) are then deleted.
+    What dead processes left of their own attempts is cleared up first.
 
     Parameters
     ----------
     path
         Final directory of the entry, ``<store>/<stage>/<key>``.
     manifest
-        Stage, key, inputs and params; seconds, versions and file digests are added.
+        Stage, key, inputs and params; seconds, versions and digests are added: ``files``, the
+        digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
+        itself.
+
+    Raises
+    ------
+    EmodriftError
+        The disk is full, read-only, or not to be written.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.{platform.node()}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    scratch = name_scratch(path)
     started = time.monotonic()
     try:
-        yield scratch
-        record = {
-            **manifest,
-            "seconds": round(time.monotonic() - started, 2),
-            "packages": _list_versions(),
-            "python": platform.python_version(),
-            "git_commit": _find_commit(),
-            "files": {
-                str(file.relative_to(scratch)): digest_file(file)
-                for file in sorted(scratch.rglob("*"))
-                if file.is_file()
-            },
-        }
-        (scratch / MANIFEST).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-        _move_into_place(scratch, path)
+        with explain_disk(path):
+            clear_scratch(path)
+            scratch.mkdir(parents=True)
+            yield scratch
+            files = digest_files(scratch)
+            record = {
+                **manifest,
+                "seconds": round(time.monotonic() - started, 2),
+                "packages": _list_versions(),
+                "python": platform.python_version(),
+                "git_commit": _find_commit(),
+                "files": files,
+                "content": digest_value(files),
+            }
+            record = json.loads(json.dumps(record))  # as it will be read
+            text = json.dumps(record | {"seal": seal_manifest(record)}, indent=1, sort_keys=True)
+            (scratch / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            sync_tree(scratch)
+            _move_into_place(scratch, path)
         shutil.rmtree(locate_partial(path), ignore_errors=True)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """Digests of all files below an entry's folder, by relative name; the manifest's apart."""
+    return {
+        file.relative_to(folder).as_posix(): digest_file(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / MANIFEST
+    }
+
+
+def seal_manifest(record: Mapping[str, Any]) -> str:
+    """Digest of a manifest but for its seal, by which an edited one is told."""
+    return digest_value({name: value for name, value in record.items() if name != "seal"})
+
+
+def read_content(path: Path) -> str:
+    """Digest of all that the entry at `path` holds: equal digests mean equal files."""
+    manifest = read_manifest(path)
+    return manifest.get("content") or digest_value(manifest["files"])
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Manifest of the entry at `path`."""
+    """Manifest of the entry at `path`.
+
+    Raises
+    ------
+    EmodriftError
+        There is none, or it is broken.
+    """
     if not entry_exists(path):
         raise EmodriftError(f"{path} is not a finished store entry (no {MANIFEST}); run snakemake")
-    return json.loads((path / MANIFEST).read_text())
-
-
-def find_damage(path: Path) -> list[str]:
-    """Names of an entry's files that are missing or whose bytes differ from its manifest."""
-    files = read_manifest(path)["files"]
-    return [
-        name
-        for name, digest in files.items()
-        if not (path / name).is_file() or digest_file(path / name) != digest
-    ]
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise EmodriftError(
+            f"{path / MANIFEST} is broken; run `emodrift verify --repair`, then snakemake"
+        )
+    return manifest
 
 
 def list_entries(store: Path) -> list[Path]:
@@ -168,7 +210,12 @@ def _move_into_place(scratch: Path, path: Path) -> None:
         return
     if path.exists():
         shutil.rmtree(path)
-    scratch.rename(path)
+    try:
+        scratch.rename(path)
+    except OSError:
+        if not entry_exists(path):  # else another job with the same key came first
+            raise
+    sync(path.parent)
 
 
 def _list_versions() -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from emodrift.store.digest import digest_value
+from emodrift.store.files import sync
 
 SECONDS_BETWEEN_BLOCKS = 30.0
 ROWS = "rows"
@@ -105,11 +106,7 @@ def _write_block(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         file.flush()
         os.fsync(file.fileno())
     scratch.rename(folder / f"{name}.npz")
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(folder)
 
 
 def _read_block(path: Path) -> dict[str, np.ndarray] | None:

@@ -1,0 +1,120 @@
+"""Memory: JSON files of what costs time to find out again, beside the entries of a store.
+
+Deleting such a file costs time, never correctness. Several writers may share one: each adds what it
+has learnt to what is there by then. One that cannot be read is begun anew, and one that cannot be
+written is done without; the log says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from emodrift.errors import EmodriftError
+from emodrift.store.digest import digest_file, digest_value
+from emodrift.store.files import write_atomically
+
+SECONDS_FOR_LOCK = 20.0
+
+
+class Memory:
+    """Names and what is known of them, kept in a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file; None keeps nothing beyond this object.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        known = {} if path is None else _read(path)
+        if known is None:
+            logging.warning("%s cannot be read and is begun anew", path)
+        self._known: dict[str, Any] = known or {}
+        self._learnt: dict[str, Any] = {}
+
+    def recall(self, name: str) -> Any:
+        """What is known of a name, or None."""
+        return self._known.get(name)
+
+    def learn(self, name: str, value: Any) -> None:
+        """Know something JSON-able of a name from now on; :meth:`save` keeps it."""
+        self._known[name] = self._learnt[name] = value
+
+    def save(self) -> None:
+        """Add what was learnt to the file, beside what others have added since it was read."""
+        if self.path is None or not self._learnt:
+            return
+        try:
+            with _lock(self.path):
+                together = (_read(self.path) or {}) | self._learnt
+                write_atomically(self.path, json.dumps(together, indent=0, sort_keys=True))
+        except EmodriftError as error:
+            logging.warning("%s is not kept (%s)", self.path.name, error)
+            return
+        self._known, self._learnt = together, {}
+
+
+class FileDigests:
+    """File digests remembered by path, size, modification time and inode.
+
+    Parameters
+    ----------
+    memo
+        File of the memory.
+    """
+
+    def __init__(self, memo: Path) -> None:
+        self.memory = Memory(memo)
+
+    def digest(self, path: Path) -> str:
+        """Digest of one file, read only if its size, time or inode differ from memory."""
+        state = path.stat()
+        stamp = [state.st_size, state.st_mtime_ns, state.st_ino]
+        match self.memory.recall(str(path.resolve())):
+            case [known, str(digest)] if known == stamp:
+                return digest
+        digest = digest_file(path)
+        self.memory.learn(str(path.resolve()), [stamp, digest])
+        return digest
+
+    def digest_tree(self, root: Path, names: Iterable[Path]) -> str:
+        """Digest of the named files below `root`: relative names and contents."""
+        return digest_value({str(p.relative_to(root)): self.digest(p) for p in names})
+
+    def save(self) -> None:
+        """Keep what was learnt."""
+        self.memory.save()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a file of memory holds; None if it cannot be read."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """One writer at a time; a lock that cannot be had is done without, at the cost of memory."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=SECONDS_FOR_LOCK)
+    except (OSError, NotImplementedError, Timeout) as error:
+        logging.debug("no lock of %s (%s)", path, error)
+    try:
+        yield
+    finally:
+        lock.release()
