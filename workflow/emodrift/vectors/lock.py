@@ -15,7 +15,8 @@ from emodrift.measure.arrays import open_gradients, save_array
 from emodrift.measure.directions import BUNDLES, LAYER, LOCK
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import clean_texts, find_confounds, open_vectors, read_texts
+from emodrift.vectors.confounds import find_confounds
+from emodrift.vectors.fitting import clean_texts, open_vectors, read_texts
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
 
 TYPICAL_DEPTH = 2 / 3
