@@ -71,12 +71,13 @@ def plan_summaries(
         {
             **common,
             **origin,
+            **intervals,
             "indicators": section,
             "metrics": metrics,
             "roles": {name: run.role for name, run in study.runs.items()},
             "alarms": study.alarms.model_dump(mode="json"),
         },
-        inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
+        inputs={"evocation": evocation, "coupling": coupling},
         label="all checkpoints",
     )
     return {
