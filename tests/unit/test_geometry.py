@@ -111,8 +111,8 @@ def study(tmp_path_factory):
     random = gather(0 * truth, still, 5)
     entries.append(write_activations(store, "twin", {k: random[k] for k in ("a", "n")}))
     vectors = []
-    for entry in entries:
-        out = store / "vectors" / entry.name
+    for number, entry in enumerate(entries):
+        out = store / "vectors" / str(number)
         out.mkdir(parents=True)
         fit_vectors(**FITTING, activations=entry, out=out)
         vectors.append(out)

@@ -24,7 +24,7 @@ class Stage:
         ``controls``, ``prompts``, ``gradients``): a mapping from kind to folders for each
         checkpoint. A name is of an entry for each checkpoint (``vectors``, ``responses``,
         ``verdicts``), of one (``lock``; ``twin``, the vectors of a random twin of the reference),
-        or of another stage.
+        or of another stage. A name that ends in ``?`` is left out where a study has no such entry.
     settings
         Names of settings, see :data:`emodrift.plan.settings.SETTINGS`; or of a key of the config,
         such as ``vectors.confound_variance``, whose last word is the parameter.

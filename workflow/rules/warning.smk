@@ -4,9 +4,9 @@
 rule indicators:
     """Indicators, alarms and the audit."""
     input:
-        drift=needed("drift"),
         evocation=needed("evocation"),
         coupling=needed("coupling"),
+        conduct=needed("conduct"),
     output:
         entry("indicators"),
     params:

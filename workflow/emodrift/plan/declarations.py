@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from emodrift.stage import Stage
 
 LIBRARY = Path(__file__).parents[1]
 NAME = "STAGE"
+OPTIONAL = "?"
 
 
 @functools.cache
@@ -37,7 +39,7 @@ def list_stages() -> dict[str, Stage]:
             )
         declared[stage.name] = module, stage
     read = {
-        name: [s for s in stage.reads.values() if isinstance(s, str) and s in declared]
+        name: [s for source in stage.reads.values() if (s := name_source(source)) in declared]
         for name, (_, stage) in declared.items()
     }
     try:
@@ -45,6 +47,11 @@ def list_stages() -> dict[str, Stage]:
     except CycleError as error:
         raise EmodriftError(f"stages read each other: {' -> '.join(error.args[1])}") from None
     return dict(declared[name] for name in order)
+
+
+def name_source(source: str | Sequence[str]) -> str | None:
+    """Name of an entry that a stage reads, whether or not it can do without; None of readings."""
+    return source.removesuffix(OPTIONAL) if isinstance(source, str) else None
 
 
 def read_declaration(text: str, module: str) -> Stage:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.errors import EmodriftError
-from emodrift.plan.declarations import list_stages
+from emodrift.plan.declarations import OPTIONAL, list_stages
 from emodrift.plan.entries import Plan
 from emodrift.plan.settings import Asking, find_setting
 from emodrift.stage import Stage
@@ -36,8 +37,9 @@ def plan_summaries(plan: Plan, reference: Checkpoint, readings: Readings) -> dic
             stage.name,
             dict(settings),
             inputs={
-                parameter: _find(stage, source, readings, planned)
+                parameter: found
                 for parameter, source in stage.reads.items()
+                if (found := _find(stage, source, readings, planned)) is not None
             },
             context={"function": f"{module}:{stage.function}"},
             label="all checkpoints",
@@ -47,14 +49,16 @@ def plan_summaries(plan: Plan, reference: Checkpoint, readings: Readings) -> dic
 
 
 def _find(
-    stage: Stage, source: str | list[str], readings: Readings, planned: dict[str, Entry]
-) -> Inputs:
+    stage: Stage, source: str | Sequence[str], readings: Readings, planned: dict[str, Entry]
+) -> Inputs | None:
     if not isinstance(source, str):
         return tuple(
             {kind: of_checkpoint[kind] for kind in source if kind in of_checkpoint}
             for of_checkpoint in readings.activations
         )
     known: dict[str, Inputs] = {**readings.each, **readings.one, **planned}
+    if source.endswith(OPTIONAL):
+        return known.get(source.removesuffix(OPTIONAL))
     if source not in known:
         raise EmodriftError(
             f"stage {stage.name!r} reads {source!r}, which there is not; known: {', '.join(known)}"
