@@ -20,6 +20,7 @@ from emodrift.models.devices import (
     choose_dtype,
     use_deterministic_algorithms,
 )
+from emodrift.models.gguf import load_gguf, name_source
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
@@ -38,9 +39,9 @@ def load_model(
     Parameters
     ----------
     location
-        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters the same of their
-        base model as ``"base"``. With ``"initialise"``, a seed, the weights are random and only the
-        shape is the checkpoint's.
+        ``{"path"}``, a directory or a GGUF file, or ``{"repo", "commit", "subfolder"}``, and
+        for adapters the same of their base model as ``"base"``. With ``"initialise"``, a seed, the
+        weights are random and only the shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle; optional: blocks, deterministic.
     dtype
@@ -87,14 +88,18 @@ def load_network(
         from emodrift.models.adapters import has_tokenizer, merge_adapter
 
         base = fetch_folder(location["base"], loading["allow_pickle"], label)
-        tokenizer = AutoTokenizer.from_pretrained(folder if has_tokenizer(folder) else base)
+        tokenizer = _load_tokenizer(folder if has_tokenizer(folder) else base)
     else:
         base = folder
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = _load_tokenizer(base)
     if "initialise" in location:
         network = _initialise(base, location["initialise"], options)
     else:
-        network = AutoModelForCausalLM.from_pretrained(base, **options)
+        network = (
+            load_gguf(base, options, label)
+            if base.is_file()
+            else AutoModelForCausalLM.from_pretrained(base, **options)
+        )
         if "base" in location:
             network = merge_adapter(network, folder, label)
     if not spread:
@@ -147,14 +152,20 @@ def put_template(model: LanguageModel, chat: Mapping[str, Any]) -> LanguageModel
 
 
 def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Path:
-    """Directory of a checkpoint, downloaded where it is on the hub."""
+    """Directory of a checkpoint, or its GGUF file; downloaded where it is on the hub."""
     if "path" in location:
         return Path(location["path"])
     return fetch_snapshot(location, allow_pickle, label)
 
 
-def _initialise(folder: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(folder)
+def _load_tokenizer(place: Path) -> PreTrainedTokenizerBase:
+    folder, named = name_source(place)
+    return AutoTokenizer.from_pretrained(folder, **named)
+
+
+def _initialise(place: Path, seed: int, options: dict[str, Any]) -> PreTrainedModel:
+    folder, named = name_source(place)
+    config = AutoConfig.from_pretrained(folder, **named)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         drawn = AutoModelForCausalLM.from_config(config)
