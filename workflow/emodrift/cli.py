@@ -163,7 +163,7 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="list the checkpoints in a folder or hub repository, and write a config",
         description="List checkpoints: of a Trainer's folder, a folder of runs, a glob, a LoRA "
         "folder, a hub repository with its revisions. Several places make one series, such as "
-        "base, SFT, DPO and final model.",
+        "base, SFT, DPO and final model. A .gguf file is a checkpoint, too.",
     )
     finder.add_argument("places", nargs="+", metavar="PATH_OR_REPO")
     finder.add_argument("--write", type=Path, metavar="FILE", help="write a study's config")

@@ -10,10 +10,12 @@ import fnmatch
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.found import Found
+from emodrift.checkpoints.gguf import is_gguf, read_gguf
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.config.runs import CheckpointSource
 from emodrift.errors import EmodriftError
@@ -43,41 +45,15 @@ SHAPE_KEYS = {
 }
 
 
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint on disk or hub before it has a place in a run.
-
-    Parameters
-    ----------
-    location, digest, downloads
-        What a loader needs, identity, and weights on the hub that loading it takes; see
-        :class:`emodrift.checkpoints.checkpoint.Checkpoint`.
-    shape
-        Residual width and number of blocks; empty for an adapter.
-    step, tokens
-        As far as its files or name tell.
-    adapter
-        An adapter's adapter_config.json, else None.
-    """
-
-    location: dict[str, Any]
-    digest: str
-    shape: dict[str, int]
-    step: int | None
-    tokens: int | None
-    adapter: dict[str, Any] | None = None
-    downloads: tuple[Download, ...] = ()
-
-
 def read_local(
     path: Path, key: str, digests: FileDigests, allow_pickle: bool, adapter: bool | None = None
 ) -> Found:
-    """Read what a local checkpoint directory is, without loading it.
+    """Read what a local checkpoint is, without loading it.
 
     Parameters
     ----------
     path
-        The directory.
+        Its directory, or a GGUF file.
     key
         Config key to name in errors.
     digests
@@ -92,6 +68,8 @@ def read_local(
     EmodriftError
         It is no checkpoint, or lacks weights or a tokenizer.
     """
+    if is_gguf(path):
+        return read_gguf(path, key, digests)
     names = sorted(p.name for p in path.iterdir() if p.is_file())
     as_adapter = _is_adapter(names, adapter)
     config = "adapter_config.json" if as_adapter else "config.json"
@@ -229,7 +207,7 @@ def add_base(
     if not base:
         raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")
     folder = Path(base).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or is_gguf(folder):
         under = read_local(folder, key, digests, allow_pickle, adapter=False)
     else:
         repo, _, revision = base.partition("@")
@@ -247,7 +225,7 @@ def add_base(
 
 def _name_base(adapter: dict[str, Any]) -> str | None:
     name, revision = adapter.get("base_model_name_or_path"), adapter.get("revision")
-    return f"{name}@{revision}" if name and revision and not Path(name).is_dir() else name
+    return f"{name}@{revision}" if name and revision and not Path(name).exists() else name
 
 
 def _is_adapter(names: Sequence[str], wanted: bool | None) -> bool:

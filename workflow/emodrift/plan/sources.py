@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revision
 from emodrift.checkpoints.places import read_local
 from emodrift.config.running import Compute
@@ -133,7 +134,7 @@ def _locate_model(
 ) -> tuple[dict[str, str], str]:
     key = f"{key}.writer.model"
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() or is_gguf(folder):
         found = read_local(folder, key, digests, compute.allow_pickle)
         habits = folder / "generation_config.json"
         known = [found.digest, digests.digest(habits) if habits.is_file() else None]
