@@ -226,7 +226,7 @@ def test_a_study_that_has_not_run_has_no_tables(finished, tmp_path):
 
 @pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
 def test_figures_are_drawn_from_a_bundle_where_there_is_no_store(finished, tmp_path, name):
-    plan, drift = finished
+    plan, _ = finished
     bundle = write_bundle(plan, tmp_path / name)
     assert zipfile.is_zipfile(bundle) == name.endswith("zip")
     plan.store.rename(tmp_path / "gone")

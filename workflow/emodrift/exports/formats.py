@@ -21,7 +21,7 @@ BLOCK_LISTS = {"gpt2": "h", "gpt_neo": "h", "bloom": "h", "opt": "decoder.layers
 
 
 def write_safetensors(vectors: LockedVectors, out: Path, strength: float | None) -> list[Path]:
-    """``vectors.safetensors``: a tensor (hidden,) for each name; layer, unit and origin as metadata.
+    """``vectors.safetensors``: a tensor (hidden,) for each name; layer and origin as metadata.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class LockedVectors:
         }
 
     def scale(self, strength: float | None) -> np.ndarray:
-        """Directions (direction, hidden) of unit length, or as long as `strength` residual norms."""
+        """Directions (direction, hidden): unit length, or as long as `strength` residual norms."""
         length = 1.0 if strength is None else strength * self.residual_norm
         return (self.direction * np.float32(length)).astype(np.float32)
 
