@@ -27,7 +27,6 @@ from emodrift.store.entry import Entry, entry_exists, find_damage
 
 CONTENTS = "bundle.json"
 STORE = "store"
-LATER = "figure", "publication"
 README = """\
 # {name}
 
@@ -81,12 +80,12 @@ def write_bundle(plan: Plan, out: Path) -> Path:
 
 
 def list_bundled(plan: Plan) -> list[Entry]:
-    """What figures are drawn from, the report, and the lock; each once."""
-    figures = plan.of_stage("figure")
-    wanted = [entry for figure in figures for entry in figure.list_inputs()]
-    wanted += plan.publication.list_inputs() if plan.publication else []
-    wanted += plan.of_stage("lock")
-    return list({e.place: e for e in wanted if e.stage not in LATER}.values())
+    """Each once: what figures are drawn from, all that is published, and the report's lock."""
+    published = plan.publication.list_inputs() if plan.publication else []
+    wanted = [entry for figure in plan.of_stage("figure") for entry in figure.list_inputs()]
+    wanted += [entry for entry in published if entry.stage != "figure"]
+    wanted += [e for report in published for e in report.list_inputs() if e.stage == "lock"]
+    return list({entry.place: entry for entry in wanted}.values())
 
 
 @contextmanager

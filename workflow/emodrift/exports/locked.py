@@ -11,7 +11,8 @@ import numpy as np
 
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import list_folders, read_norms
-from emodrift.store.entry import read_manifest
+from emodrift.plan.entries import Plan
+from emodrift.store.entry import Entry, read_manifest
 from emodrift.vectors.lock import open_bundles, open_lock, pick_directions
 
 CONVENTION = "layer 0 = embeddings, layer k = output of block k counted from 1 (hidden_states[k])"
@@ -84,6 +85,22 @@ class LockedVectors:
         """Directions (direction, hidden): unit length, or as long as `strength` residual norms."""
         length = 1.0 if strength is None else strength * self.residual_norm
         return (self.direction * np.float32(length)).astype(np.float32)
+
+
+def find_lock(plan: Plan) -> Entry:
+    """The lock of a study itself, whose report names it; variants may have others.
+
+    Raises
+    ------
+    EmodriftError
+        The study is not planned to its end.
+    """
+    if plan.publication is None:
+        raise EmodriftError(
+            f"study {plan.study.name} has no lock before its organisms are trained; run it first: "
+            "emodrift run CONFIG"
+        )
+    return plan.publication.inputs["report"].inputs["lock"]
 
 
 def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVectors:
