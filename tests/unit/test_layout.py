@@ -8,7 +8,17 @@ from tests.conftest import ROOT
 
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "contrasts")
-ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "evals", "show", "organisms")
+ROOMS += (
+    "models",
+    "measure",
+    "judging",
+    "vectors",
+    "drift",
+    "warning",
+    "evals",
+    "show",
+    "organisms",
+)
 ROOMS += ("exports", "watching", "cli")
 
 
