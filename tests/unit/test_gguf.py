@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from emodrift.checkpoints.checkpoint import list_checkpoints
-from emodrift.cli import list_hub_checkpoints, main
+from emodrift.cli import main
+from emodrift.cli.finding import list_hub_checkpoints
 from emodrift.config.reading import read_study
 from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError

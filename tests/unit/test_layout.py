@@ -8,7 +8,8 @@ from tests.conftest import ROOT
 
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "corpus", "contrasts")
-ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "show", "organisms")
+ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "evals", "show")
+ROOMS += ("organisms", "exports", "watching", "cli")
 
 
 def list_imports(path):
