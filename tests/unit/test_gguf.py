@@ -14,7 +14,7 @@ from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
 from emodrift.models.gguf import save_plain
 from emodrift.models.loading import load_model, load_network
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from tests.conftest import save_checkpoint
 from tests.gguf_files import TEMPLATE, build_llama, write_gguf
 

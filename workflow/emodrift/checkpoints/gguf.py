@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from emodrift.checkpoints.found import Found
 from emodrift.checkpoints.names import read_name
 from emodrift.errors import EmodriftError
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"

@@ -199,7 +199,7 @@ def take_snapshot(model: LanguageModel, probe: Probe, budget: TokenBudget) -> Sn
     return Snapshot(
         projection=at_reply.values @ probe.directions.T / norm,
         target=target,
-        slope=found.gradients[:, probe.layer] @ probe.directions.T,
+        slope=found.gradients[:, 0] @ probe.directions.T,
         probability=torch.sigmoid(odds).numpy(),
         vector=np.nanmean(topics, axis=0),
     )
