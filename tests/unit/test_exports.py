@@ -46,18 +46,16 @@ def vectors():
 
 def store_lock(store):
     """A lock entry as the workflow leaves it, with the activations that it was made from."""
-    part = store / "gradient-parts" / "p"
+    part = store / "gradients" / "p"
     part.mkdir(parents=True)
     norms = xr.Dataset(
         {"residual_norm": ("layer", [1.0, 2.0, NORM]), "score": ("prompt", np.zeros(4))},
         coords={"layer": [0, 1, 2]},
     )
     save_array(norms, part / "gradients.zarr")
-    with write_entry(store / "activations" / "a", {}) as out:
-        parts = [{"kind": "gradients", "place": "gradient-parts/p"}]
-        (out / "parts.json").write_text(json.dumps(parts))
     rows = np.eye(3, HIDDEN, dtype=np.float32)
-    with write_entry(store / "lock" / "k", {"inputs": {"activations": "activations/a"}}) as out:
+    inputs = {"activations": {"gradients": ["gradients/p"]}}
+    with write_entry(store / "lock" / "k", {"inputs": inputs}) as out:
         lock = xr.Dataset(
             {"direction": (("direction", "hidden"), rows), "center": ("hidden", np.ones(HIDDEN))},
             coords={

@@ -239,7 +239,7 @@ def test_every_table_names_run_step_and_layer(study):
 @pytest.mark.parametrize("figure", ["emotion_map", "emotion_paths"])
 def test_figures_show_the_tables_exactly(study, figure, tmp_path):
     reference = {"run": "r", "step": 1}
-    draw_figure(figure, 7.0, None, reference, tmp_path, drift=study[0])
+    draw_figure(figure, 7.0, None, reference, {"drift": study[0]}, tmp_path)
     names = {p.suffix for p in tmp_path.iterdir()}
     assert names == {".pdf", ".svg", ".png", ".csv"}
     table = {"emotion_map": "emotion_cosines", "emotion_paths": "emotion_paths"}[figure]

@@ -23,7 +23,8 @@ from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
 from emodrift.show.figure import draw_figure
-from emodrift.store.entry import Entry, entry_exists, find_damage
+from emodrift.store.entry import Entry, entry_exists, map_inputs, read_manifest
+from emodrift.store.verify import find_damage
 
 CONTENTS = "bundle.json"
 STORE = "store"
@@ -113,7 +114,12 @@ def open_bundle(path: Path) -> Iterator[Path]:
 def check_bundle(folder: Path) -> list[str]:
     """A line for each file of a bundle that is missing or differs from its manifest."""
     places = json.loads((folder / CONTENTS).read_text())["entries"]
-    return [f"{p}: {name}" for p in places for name in find_damage(folder / STORE / p)]
+    entries = {place: folder / STORE / place for place in places}
+    return [
+        f"{place}: {name}"
+        for place, entry in entries.items()
+        for name in find_damage(entry, read_manifest(entry)["files"])
+    ]
 
 
 def draw_bundle(
@@ -149,7 +155,7 @@ def draw_bundle(
             settings = figure["params"]
             settings["width"] = width or settings["width"]
             settings["palette"] = palette or settings["palette"]
-            inputs = {stage: folder / STORE / place for stage, place in figure["inputs"].items()}
+            inputs = map_inputs(figure["inputs"], (folder / STORE).joinpath)
             draw_figure(**settings, **inputs, out=Path(scratch))
             for file in sorted(Path(scratch).iterdir()):
                 target = out / f"{settings['figure']}{file.suffix}"
@@ -165,7 +171,7 @@ def _fill(plan: Plan, entries: list[Entry], folder: Path) -> None:
         "emodrift": metadata.version("emodrift"),
         "entries": [entry.place for entry in entries],
         "figures": [
-            {"params": dict(f.params), "inputs": f.describe_inputs()}
+            {"params": dict(f.params), "inputs": f.describe()["inputs"]}
             for f in plan.of_stage("figure")
         ],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import list_folders, read_norms
+from emodrift.measure.arrays import read_norms
 from emodrift.measure.directions import open_bundles, open_lock, pick_directions
 from emodrift.plan.entries import Plan
 from emodrift.store.entry import Entry, read_manifest
@@ -121,8 +121,8 @@ def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVecto
     manifest = read_manifest(lock)
     locked, bundles = open_lock(lock), open_bundles(lock)
     names = [*map(str, locked["name"].values), *bundles]
-    activations = lock.parent.parent / manifest["inputs"]["activations"]
-    norms = read_norms(list_folders(activations, "gradients"))
+    store = lock.parent.parent
+    norms = read_norms([store / place for place in manifest["inputs"]["activations"]["gradients"]])
     return LockedVectors(
         name=tuple(names),
         kind=(*map(str, locked["kind"].values), *["bundle"] * len(bundles)),

@@ -198,7 +198,8 @@ class Reader:
 def plan_visits(plan: Plan, desk: Desk) -> None:
     """Visits that make all that is asked: what the lock needs, then the rest."""
     first = _plan_visit(plan, list(desk.early.values()), earlier=())
-    for group in share_jobs(list(desk.late.values())):
+    kept = plan.study.compute.keep_downloads
+    for group in share_jobs(list(desk.late.values()), kept):
         _plan_visit(plan, group, earlier=(first,) if first else ())
 
 
@@ -213,8 +214,11 @@ def forget_unmeasured(plan: Plan) -> None:
         shutil.rmtree(plan.store / place)
 
 
-def share_jobs(asked: Sequence[Asked]) -> list[list[Asked]]:
-    """Checkpoints by job: small ones of a run together, all ways of loading one together."""
+def share_jobs(asked: Sequence[Asked], keep_downloads: bool) -> list[list[Asked]]:
+    """Checkpoints by job: small ones of a run together, all ways of loading one together.
+
+    Downloads that are not kept are each measured, and deleted, by a job of their own.
+    """
     of_checkpoint: dict[str, list[Asked]] = {}
     for one in asked:
         of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
@@ -223,6 +227,7 @@ def share_jobs(asked: Sequence[Asked]) -> list[list[Asked]]:
     for ways in of_checkpoint.values():
         checkpoint = ways[0].checkpoint
         small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
+        small = small and (keep_downloads or not checkpoint.downloads)
         mates = sharing.setdefault(checkpoint.run, [])
         if not (small and mates and len(mates) < SHARING):
             sharing[checkpoint.run] = mates = []
