@@ -59,7 +59,7 @@ def measure_fragmentation(
     activations
         Entries, one for each checkpoint.
     checkpoints, statistics, seed, lock, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+        As in :func:`emodrift.drift.geometry.measure_drift`, whose settings name them.
     """
     layer = int(open_lock(lock)["layer"])
     tables = []
