@@ -5,15 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from pydantic import TypeAdapter
 
-from emodrift.drift.geometry import measure_drift
+from emodrift.drift.geometry import DriftInputs, DriftParams, measure_drift
 from emodrift.drift.table import read_table
 from emodrift.measure.arrays import open_activations, open_parts, save_array
 from emodrift.show.figure import draw_figure
 from emodrift.show.panels import label_points, pick_ends, space_labels
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import fit_vectors, open_vectors, read_texts
-from tests.unit.test_spaces import turn
+from emodrift.stats.settings import Statistics
+from emodrift.vectors.fitting import Recipe, fit_vectors, open_vectors, read_texts
+from tests.unit.test_subspaces import turn
 
 HIDDEN, TOPICS, LAYERS = 32, 15, 3
 EMOTIONS = ["afraid", "calm", "eager", "guilty", "proud", "sad"]
@@ -25,13 +27,8 @@ RATINGS = {
     "proud": {"valence": 0.7, "arousal": 0.4},
     "sad": {"valence": -0.7, "arousal": -0.4},
 }
-FITTING = {
-    "estimator": "difference_of_means",
-    "confound_variance": 0.2,
-    "halves": 10,
-    "seed": 0,
-}
-STATISTICS = {"draws": 200, "level": 0.95}
+FITTING = Recipe("difference_of_means", confound_variance=0.2, halves=10, seed=0)
+STATISTICS = {"draws": 200, "level": 0.95, "nulls": 100}
 ANGLE = 40
 
 
@@ -114,25 +111,23 @@ def study(tmp_path_factory):
     for number, entry in enumerate(entries):
         out = store / "vectors" / str(number)
         out.mkdir(parents=True)
-        fit_vectors(**FITTING, activations=entry, out=out)
+        fit_vectors(FITTING, entry, out)
         vectors.append(out)
     lock, drift = store / "lock", store / "drift"
     drift.mkdir()
     save_array(xr.Dataset(coords={"layer": 2}), lock / "lock.zarr")
     places = [{"run": "r", "step": i, "stage": "sft", "tokens": None} for i in range(len(planted))]
-    measure_drift(
-        places,
-        1,
-        STATISTICS,
-        0,
-        FITTING,
-        RATINGS,
-        vectors[:-1],
-        entries[:-1],
-        vectors[-1],
-        lock,
-        drift,
-    )
+    planned = {
+        "checkpoints": places,
+        "reference": 1,
+        "statistics": STATISTICS,
+        "seed": 0,
+        "fitting": FITTING._asdict(),
+        "ratings": RATINGS,
+    }
+    params = TypeAdapter(DriftParams).validate_python(planned)
+    assert params == DriftParams(places, 1, Statistics(**STATISTICS), 0, FITTING, RATINGS)
+    measure_drift(params, DriftInputs(vectors[:-1], entries[:-1], vectors[-1], lock), drift)
     return drift, entries, vectors
 
 

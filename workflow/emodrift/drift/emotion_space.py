@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from emodrift.drift import maps, spaces
+from emodrift.drift import maps, subspaces
 from emodrift.drift.alignment import Alignment
 from emodrift.drift.checkpoint import Measured, Settings
 from emodrift.stats.bootstrap import draw_weights
@@ -26,7 +26,7 @@ class Frame(NamedTuple):
     axes: np.ndarray
     dimensions: int
     clusters: int
-    floor: spaces.Overlap
+    floor: subspaces.Overlap
     rand_floor: float
     order: np.ndarray
 
@@ -34,13 +34,13 @@ class Frame(NamedTuple):
 def settle_frame(base: Measured, settings: Settings) -> Frame:
     """Frame of the reference."""
     topics = base.fit.emotions.values
-    dimensions, clusters = spaces.count_dimensions(base.vector), maps.count_clusters(base.vector)
-    resampling = settings.halves, settings.seed
+    dimensions, clusters = subspaces.count_dimensions(base.vector), maps.count_clusters(base.vector)
+    resampling = settings.recipe.halves, settings.seed
     return Frame(
         maps.find_axes(base.vector),
         dimensions,
         clusters,
-        spaces.compare_halves(topics, topics, dimensions, *resampling),
+        subspaces.compare_halves(topics, topics, dimensions, *resampling),
         maps.find_cluster_floor(topics, clusters, *resampling),
         maps.cluster_emotions(base.vector, clusters).order,
     )
@@ -61,7 +61,7 @@ def describe_space(
         "dimensions": frame.dimensions,
         "overlap": between.share,
         "overlap_floor": frame.floor.share,
-        "overlap_unrelated": spaces.compare_unrelated(
+        "overlap_unrelated": subspaces.compare_unrelated(
             now.shuffled, base.shuffled, frame.dimensions
         ),
         "angle": between.angle,
@@ -84,7 +84,7 @@ def describe_space(
 
 def describe_nulls(now: Measured, base: Measured) -> pd.DataFrame:
     """Rows of one checkpoint: quantiles of the cosines of meaningless vectors."""
-    same, different = spaces.compare_shuffled(now.shuffled, base.shuffled)
+    same, different = subspaces.compare_shuffled(now.shuffled, base.shuffled)
     rows = [
         {"null": name}
         | {k: float(np.quantile(drawn, q)) for k, q in NULL_QUANTILES.items()}
@@ -138,12 +138,9 @@ def describe_maps(
 
 def _describe_components(now: Measured, settings: Settings) -> pd.DataFrame:
     statistics, seed = settings.statistics, settings.seed
-    rng = np.random.default_rng(seed)
     topics = now.fit.emotions
-    weights = draw_weights(topics.topics, statistics["draws"], rng)
-    rated = maps.rate_components(
-        topics.values, settings.ratings, weights, statistics["level"], seed
-    )
+    weights = draw_weights(topics.topics, statistics.draws, np.random.default_rng(seed))
+    rated = maps.rate_components(topics.values, settings.ratings, weights, statistics.level, seed)
     columns = {
         "component": np.arange(len(rated.share)) + 1,
         "share": rated.share,
@@ -160,6 +157,7 @@ def _describe_components(now: Measured, settings: Settings) -> pd.DataFrame:
 
 def _compare_subspaces(
     now: Measured, base: Measured, frame: Frame, settings: Settings
-) -> spaces.Overlap:
-    vectors = (m.fit.emotions.values for m in (now, base))
-    return spaces.compare_halves(*vectors, frame.dimensions, settings.halves, settings.seed)
+) -> subspaces.Overlap:
+    ours, theirs = now.fit.emotions.values, base.fit.emotions.values
+    resampling = settings.recipe.halves, settings.seed
+    return subspaces.compare_halves(ours, theirs, frame.dimensions, *resampling)

@@ -9,6 +9,7 @@ from scipy.linalg import subspace_angles
 
 from emodrift.stats.bootstrap import split_halves
 from emodrift.stats.measures import compute_cosine
+from emodrift.stats.shuffling import shuffle_within
 from emodrift.vectors.estimators import ESTIMATORS, Labelled
 from emodrift.vectors.fitting import average_halves
 
@@ -41,12 +42,10 @@ def shuffle_labels(stories: Labelled, estimator: str, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     number = max(2, int(np.ceil(NULL_DIRECTIONS / len(stories.labels))))
-    by_topic = np.argsort(stories.topic, kind="stable")
-    drawn = []
-    for _ in range(number):
-        shuffled = np.empty_like(stories.label)
-        shuffled[by_topic] = stories.label[np.lexsort((rng.random(len(by_topic)), stories.topic))]
-        drawn.append(ESTIMATORS[estimator](stories._replace(label=shuffled)))
+    drawn = [
+        ESTIMATORS[estimator](stories._replace(label=shuffled))
+        for shuffled in shuffle_within(stories.label, stories.topic, number, rng)
+    ]
     return np.nanmean(drawn, axis=1)
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import expm
 
 from emodrift.drift.alignment import Background, align_vectors, fit_alignment, gather_background
-from emodrift.drift.spaces import (
+from emodrift.drift.subspaces import (
     compare_halves,
     compare_shuffled,
     compare_spans,
