@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.checkpoints.names import count_tokens, read_name
 from emodrift.checkpoints.places import Found, add_base, read_hub, read_local, read_step
@@ -176,8 +177,8 @@ def _find(
         found = _find_on_hub(source, key, allow_pickle, revisions)
     else:
         pattern = source.path or str(organisms[source.organism] / "checkpoint-*")
-        paths = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser())))
-        paths = [p for p in paths if p.is_dir()]
+        paths = sorted(Path(p) for p in glob.glob(str(expand(pattern, key))))
+        paths = [p for p in paths if is_folder(p)]
         if not paths:
             raise EmodriftError(
                 f"{key}: no directory matches {pattern!r} (seen from {Path.cwd()}); "

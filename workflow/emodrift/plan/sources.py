@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.hub import find_revision
 from emodrift.checkpoints.places import read_local
 from emodrift.config.running import Compute
@@ -36,7 +37,7 @@ class Writing(NamedTuple):
 
 def list_files(key: str, pattern: str) -> list[Path]:
     """Files and folders that a pattern names, seen from the project's folder or absolute."""
-    files = [Path(name) for name in sorted(glob.glob(str(Path(pattern).expanduser())))]
+    files = [Path(name) for name in sorted(glob.glob(str(expand(pattern, key))))]
     if not files:
         raise EmodriftError(f"{key}: no file matches {pattern!r} (seen from {Path.cwd()})")
     return files
@@ -131,8 +132,8 @@ def _locate_model(
     key: str, model: str, compute: Compute, digests: FileDigests, revisions: Path
 ) -> tuple[dict[str, str], str]:
     key = f"{key}.writer.model"
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = expand(model, key)
+    if is_folder(folder):
         found = read_local(folder, key, digests, compute.allow_pickle)
         habits = folder / "generation_config.json"
         known = [found.digest, digests.digest(habits) if habits.is_file() else None]

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
+from emodrift.checkpoints.templates import check_templates
 from emodrift.config.study import Study
 from emodrift.plan.chain import plan_chain
 from emodrift.plan.entries import Plan
@@ -86,6 +87,7 @@ def _plan_checkpoints(
         )
     ]
     check_shapes(plan.checkpoints)
+    check_templates(plan.checkpoints, study.activations, digests)
     reference = find_reference(plan.checkpoints, study.reference)
     chain = plan_chain(plan, reference, contrasts)
     summaries = chain.summaries
