@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
         return values  # validation says so
     contrasts, behaviours = dict(contrasts), dict(behaviours)
     if not {"emotions", "bundles", "ratings"} <= set(contrasts):
-        taxonomy = yaml.safe_load((RESOURCES / "emotions.yaml").read_text(encoding="utf-8"))
+        taxonomy = _read_shipped("emotions.yaml")
         core = {name: word for name, word in taxonomy["emotions"].items() if word["core"]}
         emotions = _list_names(contrasts.setdefault("emotions", list(core)))
         known = {e: word for e, word in taxonomy["emotions"].items() if e in emotions}
@@ -104,12 +105,16 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
         contrasts.setdefault("ratings", ratings)
     if "metrics" not in behaviours:
         bundles = contrasts["bundles"] if isinstance(contrasts["bundles"], dict) else {}
-        shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
         behaviours["metrics"] = {
             name: metric | {"bundles": [b for b in metric["bundles"] if b in bundles]}
-            for name, metric in yaml.safe_load(shipped).items()
+            for name, metric in _read_shipped("behaviours/metrics.yaml").items()
         }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
+
+
+@functools.cache
+def _read_shipped(name: str) -> dict[str, Any]:
+    return yaml.safe_load((RESOURCES / name).read_text(encoding="utf-8"))
 
 
 def _list_names(value: Any) -> list[str]:
