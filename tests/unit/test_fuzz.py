@@ -27,17 +27,27 @@ from tests.conftest import STUDY, save_checkpoint
 
 FACTOR = int(os.environ.get("EMODRIFT_FUZZ", "1"))
 SECONDS, STUCK = 20, 300
+CASES = {
+    "test_any_config_is_taken_or_refused_in_one_line": 150,
+    "test_any_file_is_read_as_a_config_or_refused_in_one_line": 50,
+    "test_any_study_is_planned_or_refused_in_one_line": 80,
+    "test_any_source_of_checkpoints_is_found_or_refused_in_one_line": 100,
+    "test_any_place_is_discovered_or_refused_in_one_line": 40,
+    "test_any_json_in_a_checkpoint_is_read_or_refused_in_one_line": 50,
+    "test_any_weights_file_is_read_or_refused_in_one_line": 30,
+}
+"""Test -> random cases in the ordinary suite."""
 
 
-def try_cases(number):
+def try_cases(test):
     return settings(
-        max_examples=number * FACTOR,
+        max_examples=CASES[test.__name__] * FACTOR,
         derandomize=FACTOR == 1,
         deadline=None,
         database=None,
         print_blob=False,
         suppress_health_check=list(HealthCheck),
-    )
+    )(test)
 
 
 @contextlib.contextmanager
@@ -166,14 +176,14 @@ def place(tmp_path_factory):
     os.chdir(before)
 
 
-@try_cases(150)
+@try_cases
 @given(values=CONFIGS | VALUES)
 def test_any_config_is_taken_or_refused_in_one_line(values):
     with survive():
         parse_study(values, "study.yaml")
 
 
-@try_cases(50)
+@try_cases
 @given(
     content=st.binary(max_size=60)
     | st.text(max_size=60).map(lambda t: t.encode("utf-8", "replace"))
@@ -184,7 +194,7 @@ def test_any_file_is_read_as_a_config_or_refused_in_one_line(place, content):
         read_study(place / "study.yaml")
 
 
-@try_cases(80)
+@try_cases
 @given(values=change(STUDY, ways=["alike"]))
 def test_any_study_is_planned_or_refused_in_one_line(place, values):
     with survive():
@@ -195,7 +205,7 @@ SOURCE = {"repo": "a/b", "revision": "step{step}", "steps": [1, 2], "step": None
 SOURCES = change(SOURCE, ("path", "base", "adapter", "subfolder", "token_counts", "tokens"))
 
 
-@try_cases(100)
+@try_cases
 @given(source=SOURCES | TEXTS | st.lists(TEXTS, max_size=3))
 def test_any_source_of_checkpoints_is_found_or_refused_in_one_line(place, source):
     with survive():
@@ -203,7 +213,7 @@ def test_any_source_of_checkpoints_is_found_or_refused_in_one_line(place, source
         list_checkpoints("sft", study.runs["sft"], FileDigests(place / "memo.json"))
 
 
-@try_cases(40)
+@try_cases
 @given(text=TEXTS)
 def test_any_place_is_discovered_or_refused_in_one_line(place, text):
     with survive():
@@ -226,7 +236,7 @@ STATE = {"global_step": 1, "num_input_tokens_seen": 3, "log_history": []}
 TOKENIZER = {"chat_template": [{"name": "default", "template": "{{ 1 }}"}], "model_max_length": 9}
 
 
-@try_cases(50)
+@try_cases
 @given(
     file=st.one_of(
         st.tuples(st.just("config.json"), change(CONFIG) | VALUES),
@@ -245,7 +255,7 @@ TENSORS |= {"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
 LENGTHS = st.sampled_from([0, 1, 7, 2**20, 2**42, 2**63, 2**64 - 1])
 
 
-@try_cases(30)
+@try_cases
 @given(header=change(TENSORS) | VALUES, length=st.none() | LENGTHS, data=st.binary(max_size=20))
 def test_any_weights_file_is_read_or_refused_in_one_line(place, header, length, data):
     text = json.dumps(header).encode()

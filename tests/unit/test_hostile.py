@@ -12,18 +12,17 @@ import time
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
+from emodrift import cli
 from emodrift.checkpoints import tensors
 from emodrift.checkpoints.checkpoint import list_checkpoints
 from emodrift.checkpoints.discovery import discover
-from emodrift.checkpoints.templates import check_template, check_templates
-from emodrift.config.measuring import Activations
 from emodrift.config.reading import parse_study, read_study
 from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
-from emodrift.organisms.tokenizer import CHAT_TEMPLATE
-from emodrift.plan.templates import describe_chat
+from emodrift.plan.study import plan_study
 from emodrift.store.memory import FileDigests
 from tests.adapters import save_adapter
 from tests.conftest import STUDY, make_llama, save_checkpoint
@@ -319,6 +318,11 @@ def test_a_config_that_cannot_be_is_one_line_with_its_key(case):
     refuse(message, parse_study, values, "study.yaml")
 
 
+def test_a_folder_in_the_place_of_a_file_is_one_line(tmp_path):
+    values = study(contrasts=STUDY["contrasts"] | {"replies": str(tmp_path)})
+    refuse(r"contrasts\.replies: .* names a folder", plan_study, parse_study(values), tmp_path)
+
+
 def test_padded_steps_are_still_filled_in():
     run = parse_study(source(revision="step{step:03d}-{step:02}", steps=[1])).runs["sft"]
     assert run.checkpoints[0].revision.format(step=1) == "step001-01"
@@ -333,59 +337,18 @@ def test_a_file_that_is_no_config_is_one_line(tmp_path, content):
     refuse(r"study\.yaml", read_study, tmp_path / "study.yaml")
 
 
-LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-TEMPLATES = {
-    "loop": (LOOP, "needs too much time"),
-    "memory": ("{{ 'a' * 9999999999 }}", "needs too much memory"),
-    "length": ("{{ messages[0]['content'] * 99999 }}", "needs too much length"),
-    "syntax": ("{% if %}", "is no valid template .line 1: "),
-    "deaf": ("Hello!", "does not write the prompt"),
-    "nested": ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "needs too much memory"),
-}
-
-
-@pytest.mark.parametrize("case", TEMPLATES)
-def test_a_template_that_cannot_serve_is_refused_before_a_model_is_loaded(folder, tmp_path, case):
-    template, message = TEMPLATES[case]
-    (folder / "checkpoint-7/chat_template.jinja").write_text(template)
-    checkpoints = find(folder / "checkpoint-7")
-    digests = FileDigests(tmp_path / "memo.json")
-    line = refuse(message, check_templates, checkpoints, Activations(), digests)
-    assert line.startswith("runs.sft.checkpoints: the chat template of ")
-    check_templates(checkpoints, Activations(prompt_format="plain"), digests)
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        CHAT_TEMPLATE,
-        "{{ raise_exception('no system message') }}",
-        "{{ messages[0].content }}{% generation %}{{ strftime_now('%Y') }}{% endgeneration %}",
-        "{% for m in messages %}{% if not m.content %}{% break %}{% endif %}{{ m | tojson }}"
-        "{% endfor %}",
-        "{{ messages[0].content }}{{ unknown.attribute }}",
-    ],
-)
-def test_templates_that_only_the_tokenizer_can_judge_are_left_to_it(template):
-    check_template(template, "a template", Activations())
-
-
-def test_a_template_cannot_reach_the_process_that_tries_it():
-    probe = "{{ ''.__class__.__mro__[1].__subclasses__() }}{{ messages[0].content }}"
-    check_template(probe, "a template", Activations())  # the sandbox refuses: not our line to draw
-
-
-def test_templates_found_in_order_are_tried_once(folder, tmp_path, monkeypatch):
-    from emodrift.checkpoints import templates
-
-    checkpoints, digests = find(folder / "checkpoint-7"), FileDigests(tmp_path / "memo.json")
-    check_templates(checkpoints * 50, Activations(), digests)
-    monkeypatch.setattr(templates, "check_template", None)
-    check_templates(checkpoints, Activations(), digests)
-
-
-@pytest.mark.parametrize("content", [b"\xff", b"a" * 2_000_000])
-def test_a_borrowed_template_that_cannot_be_read_is_one_line(tmp_path, content):
-    (tmp_path / "own.jinja").write_bytes(content)
-    section = Activations(chat_template=str(tmp_path / "own.jinja"))
-    refuse(r"activations\.chat_template: ", describe_chat, section, tmp_path)
+def test_a_study_is_checked_without_a_model_or_a_network(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    values = study(reference={"run": "sft", "step": 7})
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    (folder / "sft").mkdir()
+    shutil.move(folder / "checkpoint-7", folder / "sft/checkpoint-7")
+    assert cli.main(["check", "study.yaml"]) == 0
+    assert "Checkpoints in order: 1." in capsys.readouterr().out
+    (folder / "sft/checkpoint-7/tokenizer.json").write_text("{")
+    assert cli.main(["check", "study.yaml"]) == 1
+    assert "tokenizer.json is not valid JSON" in capsys.readouterr().err
+    (folder / "sft/checkpoint-7/chat_template.jinja").write_text("Hello!")
+    shutil.copy(folder / "shards/tokenizer.json", folder / "sft/checkpoint-7")
+    assert cli.main(["check", "study.yaml"]) == 1
+    assert "does not write the prompt" in capsys.readouterr().err

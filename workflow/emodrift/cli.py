@@ -16,6 +16,7 @@ from emodrift.config.reading import read_study
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.space import Need, judge_space
+from emodrift.plan.study import plan_study
 from emodrift.store.downloads import (
     fetch_snapshot,
     find_cache,
@@ -23,6 +24,7 @@ from emodrift.store.downloads import (
     list_missing,
     measure_free_space,
 )
+from emodrift.store.entry import entry_exists
 from emodrift.store.memory import FileDigests
 from emodrift.store.verify import repair_store, verify_store
 
@@ -86,6 +88,18 @@ def run_download(options: argparse.Namespace) -> None:
             if "repo" in location:
                 fetch_snapshot(location, study.compute.allow_pickle, checkpoint.label)
         print(f"{checkpoint.label}: in {find_cache()}", flush=True)
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Plan a study: read its config and all its checkpoints as far as needs no model."""
+    study = read_study(options.config)
+    plan = plan_study(study, STORE.parent)
+    done = sum(entry_exists(STORE / place) for place in plan.entries)
+    if plan.publication is None:
+        print("Checkpoints are checked once the runs of `organism` are trained.")
+    else:
+        print(f"Checkpoints in order: {len(plan.checkpoints)}.")
+    print(f"Results planned: {len(plan.entries)}, of which {done} are in {STORE}.")
 
 
 def run_verification(options: argparse.Namespace) -> None:
@@ -182,6 +196,14 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     fetcher.add_argument("config", type=Path, metavar="CONFIG")
     fetcher.set_defaults(run=run_download)
+    checker = commands.add_parser(
+        "check",
+        help="check a study's config and checkpoints, without loading a model",
+        description="Read a study's config, the headers of its checkpoints' weights, their "
+        "tokenizers and chat templates, and plan it. The first thing that cannot work is named.",
+    )
+    checker.add_argument("config", type=Path, metavar="CONFIG")
+    checker.set_defaults(run=run_check)
     verifier = commands.add_parser(
         "verify",
         help="compare the store with its manifests, and repair it",

@@ -15,7 +15,7 @@ from emodrift.plan.descriptions import (
     describe_summary,
 )
 from emodrift.plan.entries import LIBRARY, Plan
-from emodrift.plan.sources import list_files
+from emodrift.plan.sources import find_file
 from emodrift.plan.templates import describe_chat
 from emodrift.store.digest import digest_code, make_key
 from emodrift.store.entry import Entry
@@ -100,9 +100,7 @@ def plan_conduct(
             "judge": _name_judge(study.generation),
         },
         inputs={"replies": tuple(replies), "activations": tuple(activations)},
-        leaves={"annotations": digests.digest(list_files(key, annotations)[0])}
-        if annotations
-        else {},
+        leaves={"annotations": digests.digest(find_file(key, annotations))} if annotations else {},
         context={
             "annotations": annotations,
             "connection": _describe_connection(study.generation),

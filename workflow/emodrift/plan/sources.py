@@ -43,6 +43,14 @@ def list_files(key: str, pattern: str) -> list[Path]:
     return files
 
 
+def find_file(key: str, pattern: str) -> Path:
+    """The first file that a pattern names; see :func:`list_files`."""
+    for path in list_files(key, pattern):
+        if path.is_file():
+            return path
+    raise EmodriftError(f"{key}: {pattern!r} names a folder; name a file in it")
+
+
 def digest_source(key: str, path: Path, digests: FileDigests) -> str:
     """Digest of a file, or of all files of a folder that ``datasets`` saved."""
     if not path.is_dir():
@@ -146,7 +154,7 @@ def _locate_model(
 
 def _list_topics(key: str, topics: Sequence[str] | str) -> list[str]:
     if isinstance(topics, str):
-        (file, *_) = list_files(f"{key}.writer.topics", topics)
+        file = find_file(f"{key}.writer.topics", topics)
         topics = file.read_text(encoding="utf-8").splitlines()
     listed = [clean for topic in topics if (clean := " ".join(topic.split()))]
     twins = sorted({t for t in listed if listed.count(t) > 1})
@@ -158,7 +166,7 @@ def _list_topics(key: str, topics: Sequence[str] | str) -> list[str]:
 
 
 def _read_taxonomy(key: str, path: str) -> dict[str, Any]:
-    (file, *_) = list_files(f"{key}.writer.taxonomy", path)
+    file = find_file(f"{key}.writer.taxonomy", path)
     taxonomy = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(taxonomy, dict) or not isinstance(taxonomy.get("emotions"), dict):
         raise EmodriftError(
