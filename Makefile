@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study smoke test docs validation lint bench
+.PHONY: study smoke test fuzz reliability docs validation lint bench
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -17,6 +17,12 @@ smoke: $(SETUP)  ## run the smallest real study
 
 test: $(SETUP)  ## run all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback
+	EMODRIFT_FUZZ=20 $(BIN)/python -m pytest tests/unit/test_fuzz.py
+
+reliability: $(SETUP)  ## try every fault of docs/reliability.md and write its table
+	$(BIN)/python -m tests.reliability
 
 docs: $(SETUP)  ## write the generated pages again
 	$(BIN)/python -m emodrift.config.reference

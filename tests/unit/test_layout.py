@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from tests.conftest import ROOT
+from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "corpus", "contrasts")
@@ -40,3 +41,23 @@ def test_adapters_stay_thin():
 def test_no_rule_runs_python_in_place():
     for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]:
         assert "run:" not in path.read_text().split(), path.name
+
+
+def list_faults():
+    return [fault for faults in FAULTS.values() for fault in faults]
+
+
+@pytest.mark.parametrize("fault", list_faults(), ids=lambda fault: fault.fault[:40])
+def test_every_fault_of_the_table_is_tried_by_tests_that_there_are(fault: Fault):
+    for place in locate(fault):
+        file, _, name = place.partition("::")
+        names = {n.name for n in ast.parse((ROOT / file).read_text()).body if hasattr(n, "name")}
+        assert not name or name in names, place
+
+
+def test_the_fault_table_is_up_to_date_and_all_survived():
+    table = PAGE.read_text().partition(START)[2].partition(END)[0]
+    rows = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
+    told = [(row[-4], row[-3]) for row in rows]
+    assert told == [(f.fault, f.outcome) for f in list_faults()], "run `make reliability`"
+    assert all(row[-1] == row[-2] and int(row[-1]) > 0 for row in rows)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.found import Found
 from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revisions
@@ -178,8 +179,8 @@ def _find(
         found = _find_on_hub(source, key, allow_pickle, revisions)
     else:
         pattern = source.path or str(organisms[source.organism] / "checkpoint-*")
-        paths = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser())))
-        paths = [p for p in paths if p.is_dir() or is_gguf(p)]
+        paths = sorted(Path(p) for p in glob.glob(str(expand(pattern, key))))
+        paths = [p for p in paths if is_folder(p) or is_gguf(p)]
         if not paths:
             raise EmodriftError(
                 f"{key}: no directory matches {pattern!r} (seen from {Path.cwd()}); "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from emodrift.config.section import Name, Section, as_list
+
+PADDING = re.compile(r"(0\d{1,2})?d?")
 
 
 class CheckpointSource(Section):
@@ -64,13 +67,16 @@ class CheckpointSource(Section):
     def _check_pattern(self) -> None:
         pattern = self.revision + self.subfolder
         try:
-            places = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
-            pattern.format(step=0, tokens=0)
-        except (LookupError, ValueError) as error:
+            parsed = [place for place in Formatter().parse(pattern) if place[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"the pattern {pattern!r} cannot be filled in ({error})") from None
+        places = {name for _, name, _, _ in parsed}
+        padded = all(PADDING.fullmatch(form) and not kind for _, _, form, kind in parsed)
+        if not padded or not places <= {"step", "tokens"}:
             raise ValueError(
-                f"the pattern {pattern!r} cannot be filled in ({error}); its places are {{step}} "
-                "and {tokens}"
-            ) from None
+                f"the pattern {pattern!r} cannot be filled in; its places are {{step}} and "
+                "{tokens}, padded with zeros as in {step:03d} where need be"
+            )
         if "step" in places and not self.steps:
             raise ValueError("the pattern has {step}: list the steps under `steps`")
         if self.steps and "step" not in places:

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
+from emodrift.checkpoints.templates import check_templates
 from emodrift.config.study import Study
 from emodrift.plan.agreement import plan_agreement
 from emodrift.plan.chain import plan_chain
@@ -93,6 +94,7 @@ def _plan_checkpoints(
         )
     ]
     check_shapes(plan.checkpoints)
+    check_templates(plan.checkpoints, study.activations, digests)
     reference = find_reference(plan.checkpoints, study.reference)
     desk = Desk()
     chain = plan_chain(plan, reference, contrasts, desk)
