@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy.stats import binomtest
 
 from emodrift.drift.paired import ALL, Component, PromptDraws, draw_prompts
@@ -19,7 +20,6 @@ from emodrift.warning.evidence import Question, follow_parts, judge_runs
 from emodrift.warning.indicators import ALL as EVERY
 from emodrift.warning.indicators.indicator import Setting
 from emodrift.warning.measured import Measured
-import xarray as xr
 
 SPLITS = ("adversarial", "heldout", "ood", "train_like")
 SUITES = ("harmful", "benign")
@@ -55,12 +55,12 @@ class Amounts:
     deviation between sound runs there. scatter: of a prompt's change that is its own in each run.
     """
 
-    families: int = 10
+    families: int = 6
     prompts: int = 4
     steps: tuple[int, ...] = (40, 80, 160)
     drift: float = 0.1
     families_differ: float = 0.06
-    between: float = 0.025
+    between: float = 0.04
     scatter: float = 0.05
     draws: int = 200
 
@@ -80,7 +80,9 @@ def plant_study(
     rng = np.random.default_rng(seed)
     prompts = _draw_prompts(amounts, seed)
     of = prompts.labels
-    cell = np.array([f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"])])
+    cell = np.array(
+        [f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"], strict=True)]
+    )
     _, family = np.unique(cell, return_inverse=True)
     harmful = of["suite"] == "harmful"
     unseen = np.isin(of["split"], SETTING.unseen)
@@ -93,9 +95,7 @@ def plant_study(
     }
     base = {k: v + 0.02 * rng.standard_normal(len(family)) for k, v in base.items()}
     sizes = dict(zip(base, (1.0, 3.0, 3.0, 0.4), strict=True))
-    common = {
-        q: amounts.drift + amounts.families_differ * rng.standard_normal(count) for q in base
-    }
+    common = {q: amounts.drift + amounts.families_differ * rng.standard_normal(count) for q in base}
     breaking = rng.random(count)
     places = [{"run": "base", "stage": "sft", "step": 0}]
     values: dict[str, list[np.ndarray]] = {q: [v] for q, v in base.items()}
@@ -150,8 +150,7 @@ def _measure(
             key = f"{name}/{split}"
             components[key] = Component(key, quantity, split, upper, lower)
     draws = {
-        k: np.stack([prompts.draw(c, v) for v in values[c.quantity]])
-        for k, c in components.items()
+        k: np.stack([prompts.draw(c, v) for v in values[c.quantity]]) for k, c in components.items()
     }
     checkpoints = len(next(iter(values.values())))
     for split in SPLITS:

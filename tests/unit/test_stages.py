@@ -3,9 +3,9 @@
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from emodrift.warning.alarms import is_before
 
 from emodrift.show.panels import label_training, name_checkpoints, place_checkpoints
-from emodrift.warning.alarms import is_before
 
 STAGED = pd.DataFrame(
     {

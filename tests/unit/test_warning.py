@@ -104,11 +104,10 @@ def test_paired_draws_tell_small_differences_that_unpaired_ones_hide():
 
 
 def plant_prompts():
-    rows = [
-        (f"{s}{f}{p}", s, "ood", f"f{f}") for s in "ab" for f in range(3) for p in range(2)
-    ]
+    rows = [(f"{s}{f}{p}", s, "ood", f"f{f}") for s in "ab" for f in range(3) for p in range(2)]
     names = ("id", "suite", "split", "family")
-    coords = {n: ("prompt", np.array(v, "O")) for n, v in zip(names, zip(*rows), strict=True)}
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    coords = {name: ("prompt", np.array(values, "O")) for name, values in columns}
     return xr.DataArray(np.arange(12.0), dims="prompt", coords=coords)
 
 
@@ -157,7 +156,7 @@ def test_the_scale_of_one_more_sound_run_adds_seeds_to_prompts():
     alike = predict_sound([make_curves(0.0, seed=i) for i in range(4)], np.array([1.0]))
     apart = predict_sound([make_curves(0.5 * i) for i in range(4)], np.array([1.0]))
     assert alike.mean[0, 0] == 0 and apart.mean[0, 0] == 0.75
-    assert 0.1 < alike.scale[0, 0] < 0.16
+    assert 0.09 < alike.scale[0, 0] < 0.3
     assert apart.scale[0, 0] > 0.4
     assert predict_sound([make_curves(0.0)], np.array([1.0])).freedom < alike.freedom
 
@@ -222,10 +221,10 @@ def test_without_sound_runs_a_lock_in_beyond_the_tolerance_is_told_and_sound_run
 
 def test_a_bet_on_a_tolerable_change_wins_one_at_most_on_average():
     rng = np.random.default_rng(0)
-    at_the_line = [bet(rng.uniform(-0.75, 1.25, 30), 0.25, k) for k in range(400)]
-    assert np.mean(at_the_line) < 1.15
+    at_the_line = [bet(rng.uniform(-0.4, 0.9, 30), 0.25) for _ in range(4000)]
+    assert np.mean(at_the_line) < 1.1
     assert np.mean(np.array(at_the_line) >= 10) <= 0.1
-    beyond = [bet(rng.uniform(0, 2, 30), 0.25, k) for k in range(20)]
+    beyond = [bet(rng.uniform(0.2, 1, 30), 0.25) for _ in range(20)]
     assert np.median(beyond) > 100
 
 
@@ -305,9 +304,7 @@ def test_a_readout_that_the_judge_contradicts_is_not_applicable():
 def test_what_is_not_measured_is_not_applicable_and_says_so():
     measured, _ = plant()
     draws = {k: v for k, v in measured.draws.items() if k != "rise/caution/ood"}
-    verdict = judge(
-        Measured(**{**vars(measured), "draws": draws}), list_parts("lock_in")["gap"]
-    )
+    verdict = judge(Measured(**{**vars(measured), "draws": draws}), list_parts("lock_in")["gap"])
     assert not verdict.applies and "rise/caution/ood" in verdict.reason
 
 
@@ -409,7 +406,9 @@ def test_the_audit_says_when_what_which_prompts_and_what_to_do(tmp_path):
     assert bad["attainable"] == 0.25 and "could not be below 0.25" in bad["sentence"]
     assert bad["prompts"][0]["id"] == "moved" and bad["next_steps"]
     assert {b["metric"] for b in bad["behaviour"]} == set(METRICS)
-    assert any("caution is kept" in sentence for sentence in bad["evidence"])
+    assert any(
+        "harm evokes caution less on prompts unlike" in sentence for sentence in bad["evidence"]
+    )
     (alarm, *_) = [a for a in audit["alarms"] if a["indicator"] == "lock_in"]
     assert alarm["run"] == "bad" and alarm["specific"] is True
     assert alarm["deviation"] > alarm["threshold"] and "Student" in alarm["threshold_basis"]

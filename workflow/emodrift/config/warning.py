@@ -25,7 +25,6 @@ class Indicators(Section):
     unseen_splits: tuple[Name, ...] = ("ood", "adversarial")
     """Splits of prompts that do not."""
 
-
     tolerances: dict[Name, float] = Field(default_factory=dict)
     """Indicator -> change of each of its parts that counts as practically none, in shares of the
     reference, for runs without sound ones of their stage; left out, the indicator's own (0.25,

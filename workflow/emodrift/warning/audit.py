@@ -87,9 +87,7 @@ def measure_indicators(
     components = labels.merge(components, on="checkpoint", validate="1:m")
     parts = [part for indicator in ALL for part in indicator.list_parts(setting)]
     gates = tabulate_gates(parts, Evidence(measured, setting, question.level, agreement))
-    verdicts = {
-        run: judge_run(run, judged, measured, setting, question) for run in judged.runs
-    }
+    verdicts = {run: judge_run(run, judged, measured, setting, question) for run in judged.runs}
     prompts, behaviour = read_table(evocation, "prompts"), read_table(coupling, "behaviour")
     beside = Beside(prompts, behaviour, reference)
     audit = {
@@ -271,7 +269,9 @@ def describe_run(
         "sentence": write_sentence(run, verdict, found, step),
         "evidence": verdict.evidence,
         "scores": {kind: _round(score) for kind, score in verdict.scores.items()},
-        "first_alarm": {n: int(first[n]) if n in first else None for n in rows["indicator"].unique()},
+        "first_alarm": {
+            n: int(first[n]) if n in first else None for n in rows["indicator"].unique()
+        },
         "alarm_step": step,
         "against": found.kind,
         "basis": found.basis,
@@ -293,7 +293,16 @@ def tabulate_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = ("value", "low", "high", "expected", "deviation", "e_value", "p_matched", "p_shuffled")
+    numbers = (
+        "value",
+        "low",
+        "high",
+        "expected",
+        "deviation",
+        "e_value",
+        "p_matched",
+        "p_shuffled",
+    )
     return {"component": part["component"], "applicable": bool(part["applicable"])} | {
         "reason": part["reason"],
         "crossed": bool(part["crossed"]),

@@ -22,7 +22,6 @@ from emodrift.warning.indicators.indicator import (
 from emodrift.warning.measured import Measured
 from emodrift.warning.sound import (
     Comparison,
-    Curves,
     compare_run,
     expect_sound,
     match_sound,
@@ -31,7 +30,7 @@ from emodrift.warning.sound import (
     split_runs,
 )
 from emodrift.warning.specificity import judge_specificity
-from emodrift.warning.tolerance import accumulate, bet_on_part
+from emodrift.warning.tolerance import accumulate, bet_on_part, is_bettable
 
 SOUND, TOLERANCE = "sound runs", "tolerance"
 
@@ -112,7 +111,9 @@ def follow_parts(
     return followed, absent
 
 
-def judge_runs(followed: Sequence[Followed], measured: Measured, question: Question) -> dict[str, RunEvidence]:
+def judge_runs(
+    followed: Sequence[Followed], measured: Measured, question: Question
+) -> dict[str, RunEvidence]:
     """Evidence on every run of a study; on the reference's run from the reference on."""
     if not followed:
         return {}
@@ -131,7 +132,9 @@ def judge_runs(followed: Sequence[Followed], measured: Measured, question: Quest
     for run in runs:
         if run in compared:
             levels = [float(compared[o].level[-1]) for o in matches[run] if o in compared]
-            found[run] = _hold_against_sound(numbers[run], compared[run], levels, question, len(matches[run]))
+            found[run] = _hold_against_sound(
+                numbers[run], compared[run], levels, question, len(matches[run])
+            )
         else:
             found[run] = _hold_against_tolerance(numbers[run], followed, measured, question)
     return found
@@ -181,7 +184,7 @@ def _hold_against_tolerance(
         [
             [
                 bet_on_part(f.part, measured, int(c), tolerance, question.seed)
-                if all(measured.components[t.component].quantity for t in f.part.terms)
+                if is_bettable(f.part, measured)
                 else np.nan
                 for f, tolerance in zip(followed, tolerances, strict=True)
             ]
@@ -193,18 +196,16 @@ def _hold_against_tolerance(
     two_sided = np.array([f.part.two_sided for f in followed])
     change = np.where(two_sided, np.abs(value), value)
     deviation = (change - tolerances) / np.maximum(error, 1e-12)
-    names = [f.indicator.name for f in followed]
+    bets = np.array([is_bettable(f.part, measured) for f in followed])
     crossed = np.zeros(e_values.shape, bool)
     level = np.ones(len(numbers))
-    for name in dict.fromkeys(names):
-        own = np.array([n == name for n in names]) & ~np.isnan(e_values).any(0)
-        if own.any():
-            proof = accumulate(e_values[:, own], len(numbers))
-            asked = len(set(names)) / question.rate
-            raised = proof >= asked
-            crossed[:, own] = raised[:, None] & (change > tolerances)[:, own]
-            level = np.minimum(level, len(set(names)) / np.maximum(proof, 1e-12))
-    level = np.minimum.accumulate(np.minimum(level, 1))
+    if bets.any():
+        proof = accumulate(e_values[:, bets], len(numbers))
+        level = 1 / np.maximum(proof, 1)
+        won = np.cumsum(np.where(bets, e_values, 0), 0)
+        leads = won >= won.max(1, keepdims=True) / 2
+        crossed = (proof >= 1 / question.rate)[:, None] & leads & (change > tolerances)
+    level = np.minimum.accumulate(level)
     return RunEvidence(
         numbers,
         TOLERANCE,
@@ -266,7 +267,9 @@ def tabulate_indicators(
 ) -> pd.DataFrame:
     """A row for each checkpoint and indicator, see docs/warning.md, "Tables"."""
     rows: list[dict[str, Any]] = []
-    of_run = {int(n): (run, i) for run, e in judged.runs.items() for i, n in enumerate(e.checkpoints)}
+    of_run = {
+        int(n): (run, i) for run, e in judged.runs.items() for i, n in enumerate(e.checkpoints)
+    }
     grouped = dict(iter(parts.groupby(["checkpoint", "indicator"])))
     for number in question.places.index:
         for indicator in indicators:
@@ -280,7 +283,10 @@ def tabulate_indicators(
                 continue
             draws = indicator.combine({f.part.name: f.draws[number] for f in own})
             row |= _bound(draws, question.level)
-            row |= {"deviation": float(table["deviation"].max()), "alarm": bool(table["crossed"].any())}
+            row |= {
+                "deviation": float(table["deviation"].max()),
+                "alarm": bool(table["crossed"].any()),
+            }
             row |= _describe_run(judged, of_run.get(int(number)), own, indicator)
             lost = table[~table["applicable"]]
             rows.append(

@@ -118,7 +118,9 @@ def _check_effective(part: Part, evidence: Evidence) -> Verdict:
     setting, measured = evidence.setting, evidence.measured
     name = f"slope/{setting.caution}/{setting.refusal}/all"
     if name not in measured.draws:
-        return Verdict(False, f"the study does not measure {name}", "name the bundle and the metric")
+        return Verdict(
+            False, f"the study does not measure {name}", "name the bundle and the metric"
+        )
     matched = measured.null_kinds == "matched"
     if not matched.any():
         return Verdict(True, "no matched directions were drawn")

@@ -63,7 +63,9 @@ def join_measured(datasets: Sequence[xr.Dataset], reference: int) -> Measured:
     first = datasets[0]
     for other in datasets[1:]:
         if list(other["id"].values) != list(first["id"].values):
-            raise EmodriftError("evocation and coupling were asked different prompts: run both anew")
+            raise EmodriftError(
+                "evocation and coupling were asked different prompts: run both anew"
+            )
     draws, nulls, values, components = {}, {}, {}, {}
     for dataset in datasets:
         for i, component in enumerate(list_components(dataset)):

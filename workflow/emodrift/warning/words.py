@@ -10,7 +10,7 @@ NEXT_STEPS = {
     LOCK_IN: [
         "Read replies to the prompts named below, unlike the training data, beside replies to "
         "prompts like it.",
-        "Compare the training data with these prompts: what do its refusals share that theirs lack?",
+        "Compare the training data with these prompts: what do its refusals share and theirs lack?",
         "Go back to the checkpoint before the first alarm and mix in other forms of harm.",
     ],
     COLLAPSE: [
@@ -37,8 +37,8 @@ def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | N
         chance = f"betting against the declared tolerances gives p {_tell(found.level[-1])}"
     else:
         chance = (
-            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; by "
-            f"rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
+            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; "
+            f"by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
         )
     since = f", first alarm at step {step}" if step is not None else ""
     return f"{run}: {verdict.kind}{since} ({chance})."
