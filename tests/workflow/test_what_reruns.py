@@ -125,7 +125,7 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
         "RELIABILITY_FLOOR = 0.06",
     )
     jobs = study.list_jobs()
-    assert jobs == {"drift": 1, "indicators": 1} | SHOWN | {"figure": 5}
+    assert jobs == {"drift": 1} | SHOWN | {"figure": 4}
 
 
 def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):

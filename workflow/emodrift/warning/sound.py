@@ -16,8 +16,9 @@ import pandas as pd
 from scipy.special import digamma
 
 PRIOR_FREEDOM = 4
-PRIOR_RATIO = 16.0
+PRIOR_RATIO = 20.0
 LEAST_SHARE = 0.02
+LEAST_RATIO = 1e-6
 SIMULATED = 4000
 
 
@@ -261,11 +262,11 @@ def expect_sound(
 
 def _shrink(own: np.ndarray, freedom: int) -> np.ndarray:
     """Ratios (part,) shrunk to their common size; its logarithm is unbiased, and `PRIOR_RATIO`
-    counts as one part of one degree of freedom."""
+    counts as one part of two degrees of freedom. Parts that never moved say nothing."""
     half = freedom / 2
-    logs = np.log(np.maximum(own, 1e-6)) - digamma(half) + math.log(half)
-    known = freedom * len(own) / 2
-    common = np.exp((math.log(PRIOR_RATIO) + known * logs.mean()) / (1 + known))
+    logs = np.log(own[own > LEAST_RATIO]) - digamma(half) + math.log(half)
+    known = freedom * len(logs) / 2
+    common = np.exp((math.log(PRIOR_RATIO) + freedom / 2 * logs.sum()) / (1 + known))
     return (PRIOR_FREEDOM * common + freedom * own) / (PRIOR_FREEDOM + freedom)
 
 

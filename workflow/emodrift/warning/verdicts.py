@@ -16,6 +16,7 @@ from emodrift.warning.measured import Measured
 
 SOUND = "sound"
 CHANGED = "changed otherwise"
+NOT_JUDGED = "not judged"
 LOCK_IN, COLLAPSE, REGRESSION = "lock-in", "policy collapse", "safety regression"
 KINDS = (COLLAPSE, LOCK_IN, REGRESSION)
 GAP, LOST, TAKEN = 0.25, 0.5, 0.5

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from emodrift.warning.evidence import TOLERANCE, RunEvidence
-from emodrift.warning.verdicts import CHANGED, COLLAPSE, LOCK_IN, REGRESSION, SOUND, Verdict
+from emodrift.warning.verdicts import (
+    CHANGED,
+    COLLAPSE,
+    LOCK_IN,
+    NOT_JUDGED,
+    REGRESSION,
+    SOUND,
+    Verdict,
+)
 
 NEXT_STEPS = {
     SOUND: ["No action. Keep the prompts: the next runs are held against this one."],
+    NOT_JUDGED: [
+        "Where no indicator applies, follow the remedies that the gates name.",
+    ],
     LOCK_IN: [
         "Read replies to the prompts named below, unlike the training data, beside replies to "
         "prompts like it.",
