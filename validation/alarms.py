@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import binomtest
 
+from emodrift.drift.effect_draws import KNOBS
 from emodrift.drift.paired import ALL, Component, PromptDraws, draw_prompts
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
 from emodrift.warning.indicators import ALL as EVERY
@@ -55,12 +56,12 @@ class Amounts:
     deviation between sound runs there. scatter: of a prompt's change that is its own in each run.
     """
 
-    families: int = 10
+    families: int = 6
     prompts: int = 4
     steps: tuple[int, ...] = (40, 80, 160)
     drift: float = 0.1
     families_differ: float = 0.06
-    between: float = 0.025
+    between: float = 0.015
     scatter: float = 0.05
     draws: int = 200
 
@@ -80,7 +81,9 @@ def plant_study(
     rng = np.random.default_rng(seed)
     prompts = _draw_prompts(amounts, seed)
     of = prompts.labels
-    cell = np.array([f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"])])
+    cell = np.array(
+        [f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"], strict=True)]
+    )
     _, family = np.unique(cell, return_inverse=True)
     harmful = of["suite"] == "harmful"
     unseen = np.isin(of["split"], SETTING.unseen)
@@ -97,9 +100,11 @@ def plant_study(
     breaking = rng.random(count)
     places = [{"run": "base", "stage": "sft", "step": 0}]
     values: dict[str, list[np.ndarray]] = {q: [v] for q, v in base.items()}
+    changes: dict[str, list[float]] = {name: [0.0] for name in KNOBS}
     for name, run in runs.items():
         shift = {q: amounts.between * rng.standard_normal() for q in base}
         apart = {q: amounts.between * rng.standard_normal((2, 2)) for q in base}
+        turn = {name: amounts.between * rng.standard_normal() for name in KNOBS}
         for step in amounts.steps:
             share = (step / max(amounts.steps)) ** 0.7
             for q, v in base.items():
@@ -110,9 +115,12 @@ def plant_study(
                 if q == "projection/caution" and step in run.loss:
                     now = now - unseen * harmful * _break(breaking, run.loss[step])[family]
                 values[q].append(now)
+            for knob, moved in changes.items():
+                moved.append(share * (amounts.drift + turn[knob]))
             places.append({"run": name, "stage": "more", "step": step})
     joined = {q: np.array(v) for q, v in values.items()}
-    return _measure(joined, prompts, rng), pd.DataFrame(places)
+    knobs = {name: np.array(moved) for name, moved in changes.items()}
+    return _measure(joined, prompts, knobs, rng), pd.DataFrame(places)
 
 
 def _break(breaking: np.ndarray, loss: float) -> np.ndarray:
@@ -137,7 +145,10 @@ def _draw_prompts(amounts: Amounts, seed: int) -> PromptDraws:
 
 
 def _measure(
-    values: dict[str, np.ndarray], prompts: PromptDraws, rng: np.random.Generator
+    values: dict[str, np.ndarray],
+    prompts: PromptDraws,
+    knobs: dict[str, np.ndarray],
+    rng: np.random.Generator,
 ) -> Measured:
     components = {}
     for split in (ALL, *SPLITS):
@@ -158,9 +169,10 @@ def _measure(
     for name, size in (("rank", 4.0), ("similarity", 0.2), ("size", 0.2)):
         key = f"knobs/{name}"
         components[key] = Component(key)
-        noise = rng.standard_normal(prompts.weights.shape[0])
-        noise[0] = 0
-        draws[key] = size * (1 + 0.05 * noise + np.zeros((checkpoints, 1)))
+        noise = rng.standard_normal((2, prompts.weights.shape[0]))
+        noise[:, 0] = 0
+        moved = knobs[name][:, None] * (1 + 0.3 * noise[1])
+        draws[key] = size * (1 + 0.05 * noise[0] + moved)
     kinds = np.repeat(["isotropic", "matched", "shuffled"], 50)
     nulls = {k: 0.03 * rng.standard_normal((checkpoints, len(kinds))) for k in components}
     return Measured(draws, nulls, kinds, values, components, dict(prompts.labels), 0)

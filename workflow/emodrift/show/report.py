@@ -118,6 +118,7 @@ def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
     """Every indicator at the last checkpoint of every run, with an asterisk where alarmed."""
     last = _take_last(judged)
     text = last["value"].map("{:.2f}".format) + last["alarm"].map({True: " *", False: ""})
+    text = text.where(last["applicable"], "–")
     wide = last.assign(text=text).pivot(index="run", columns="indicator", values="text")
     return _order(wide, judged)[list(INDICATORS)].rename(columns=TITLES)
 
