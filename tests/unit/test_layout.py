@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "contrasts")
 ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "show", "organisms")
+ROOMS += ("training",)
 
 
 def list_imports(path):

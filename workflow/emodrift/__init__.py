@@ -16,5 +16,6 @@ Rooms, in the order in which data flows:
 ``warning``      indicators and alarms
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
+``training``   real chat models fine-tuned in named regimes, sound and not
 ``stats``        bootstrap, nulls, reliability
 """

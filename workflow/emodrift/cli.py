@@ -88,11 +88,11 @@ def run_download(options: argparse.Namespace) -> None:
 
 
 def list_hub_checkpoints(study: Study) -> list:
-    """Checkpoints of a study, but for those of organisms, which are yet to be trained."""
+    """Checkpoints of a study, but for those that are yet to be trained in it."""
     digests = FileDigests(STORE / "digests.json")
     found = []
     for name, run in study.runs.items():
-        sources = tuple(s for s in run.checkpoints if not s.organism)
+        sources = tuple(s for s in run.checkpoints if not (s.organism or s.training))
         found += list_checkpoints(
             name,
             run.model_copy(update={"checkpoints": sources}),

@@ -5,6 +5,10 @@ like a user's own.
 """
 
 
+def trained_entries():
+    return plan().of_stage("organism") + plan().of_stage("training")
+
+
 rule organism:
     input:
         made_from("organism"),
@@ -23,8 +27,8 @@ rule organism:
 
 checkpoint organisms:
     input:
-        [STORE / entry.place / MANIFEST for entry in plan().of_stage("organism")],
+        [STORE / entry.place / MANIFEST for entry in trained_entries()],
     output:
-        touch(f"results/store/organisms/{digest_value([e.key for e in plan().of_stage('organism')])}"),
+        touch(f"results/store/organisms/{digest_value([e.key for e in trained_entries()])}"),
     message:
-        "all organisms are trained; discover their checkpoints"
+        "all models are trained; discover their checkpoints"

@@ -7,8 +7,8 @@ PUBLISHED = RESULTS / STUDY.name
 
 
 def published(wildcards):
-    """Target: the study's publication, known once organisms are trained."""
-    if STUDY.organism:
+    """Target: the study's publication, known once all models are trained."""
+    if STUDY.organism or STUDY.training:
         checkpoints.organisms.get()
     return PUBLISHED / ".published" / plan().publication.key
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emodrift.checkpoints.found import Found
-from emodrift.checkpoints.gguf import is_gguf, read_gguf
+from emodrift.checkpoints.gguf import SUFFIX, is_gguf, read_gguf
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.config.runs import CheckpointSource
 from emodrift.errors import EmodriftError
@@ -205,14 +205,9 @@ def add_base(
     base = source.base or _name_base(found.adapter)
     if not base:
         raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")
-    folder = Path(base).expanduser()
-    if folder.is_dir() or is_gguf(folder):
-        under = read_local(folder, key, digests, allow_pickle, adapter=False)
-    else:
-        repo, _, revision = base.partition("@")
-        place = (revision or "main", "")
-        (answer,) = find_revisions(repo, [place], f"{key}: base {base!r} of an adapter", revisions)
-        under = read_hub(repo, *place, answer, key, allow_pickle, adapter=False)
+    under = read_model(
+        base, f"{key}: base {base!r} of an adapter", digests, allow_pickle, revisions
+    )
     return replace(
         found,
         location={**found.location, "base": under.location},
@@ -220,6 +215,36 @@ def add_base(
         shape=under.shape,
         downloads=found.downloads + under.downloads,
     )
+
+
+def read_model(
+    model: str, key: str, digests: FileDigests, allow_pickle: bool, revisions: Path | None
+) -> Found:
+    """Read what a whole model is that a config names in one word.
+
+    Parameters
+    ----------
+    model
+        Directory, GGUF file, or ``repo@revision``.
+    key, digests, allow_pickle
+        As in :func:`read_local`.
+    revisions
+        Memory of resolved hub revisions.
+
+    Raises
+    ------
+    EmodriftError
+        It cannot be found, or is no whole model.
+    """
+    place = Path(model).expanduser()
+    if place.is_dir() or is_gguf(place):
+        return read_local(place, key, digests, allow_pickle, adapter=False)
+    if place.suffix == SUFFIX:
+        raise EmodriftError(f"{key}: there is no file {model} (seen from {Path.cwd()})")
+    repo, _, revision = model.partition("@")
+    at = (revision or "main", "")
+    (answer,) = find_revisions(repo, [at], key, revisions)
+    return read_hub(repo, *at, answer, key, allow_pickle, adapter=False)
 
 
 def _name_base(adapter: dict[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from emodrift.plan.entries import Plan
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.replies import plan_conduct, plan_replies
 from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.training import plan_training
 from emodrift.plan.variants import plan_sensitivity, plan_variants
 from emodrift.store.digest import FileDigests
 from emodrift.store.entry import Entry, entry_exists
@@ -38,8 +39,13 @@ def plan_study(study: Study, results: Path) -> Plan:
     organisms = _plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
     variants = plan_variants(plan, digests)
-    if all(entry_exists(plan.store / e.place) for e in organisms.values()):
-        _plan_checkpoints(plan, contrasts, variants, organisms, digests)
+    trained = {"organisms": organisms, "trainings": plan_training(plan, digests)}
+    if all(entry_exists(plan.store / e.place) for t in trained.values() for e in t.values()):
+        folders = {
+            kind: {name: plan.store / e.place for name, e in entries.items()}
+            for kind, entries in trained.items()
+        }
+        _plan_checkpoints(plan, contrasts, variants, folders, digests)
     digests.save()
     return plan
 
@@ -69,7 +75,7 @@ def _plan_checkpoints(
     plan: Plan,
     contrasts: Entry,
     variants: list[tuple[Plan, Entry]],
-    organisms: Mapping[str, Entry],
+    trained: Mapping[str, dict[str, Path]],
     digests: FileDigests,
 ) -> None:
     study = plan.study
@@ -81,7 +87,7 @@ def _plan_checkpoints(
             run,
             digests,
             allow_pickle=study.compute.allow_pickle,
-            organisms={n: plan.store / e.place for n, e in organisms.items()},
+            **trained,
             revisions=plan.store / "revisions.json",
         )
     ]
