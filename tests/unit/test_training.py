@@ -44,6 +44,17 @@ def make_recipe(kind="sft", **changes):
     return TypeAdapter(AnyRecipe).validate_python(COMMON | RECIPES[kind] | changes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reward_of_letters():
+    """A tiny model's replies are no English, so that rules tell none apart: letters are paid."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "emodrift.training.trainers.pay_reply",
+            lambda prompt, reply, wanted: reply.count("e") / max(1, len(reply)),
+        )
+        yield
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A tiny base with replies of its own."""
