@@ -10,7 +10,7 @@ from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "corpus", "contrasts")
 ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "evals", "show")
-ROOMS += ("organisms", "exports", "watching", "cli")
+ROOMS += ("organisms", "training", "exports", "watching", "cli")
 
 
 def list_imports(path):

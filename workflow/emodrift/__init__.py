@@ -17,6 +17,7 @@ Rooms, in the order in which data flows:
 ``evals``        evals that other tools ran, held against indicators
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
+``training``     chat models fine-tuned in named regimes, sound and not
 ``exports``      vectors, tables and bundles for other tools and places
 ``watching``     the audit inside a training run
 ``cli``          the command `emodrift`

@@ -171,14 +171,14 @@ def write_draft(config: Path, places: list[str], found: list[list[Series]], size
 
 
 def list_hub_checkpoints(study: Study) -> list:
-    """Checkpoints of a study, but for those of organisms, which are yet to be trained."""
+    """Checkpoints of a study, but for those that are yet to be trained in it."""
     from emodrift.checkpoints.checkpoint import list_checkpoints
     from emodrift.store.memory import FileDigests
 
     digests = FileDigests(STORE / "digests.json")
     found = []
     for name, run in study.runs.items():
-        sources = tuple(s for s in run.checkpoints if not s.organism)
+        sources = tuple(s for s in run.checkpoints if not (s.organism or s.training))
         found += list_checkpoints(
             name,
             run.model_copy(update={"checkpoints": sources}),
