@@ -7,8 +7,8 @@ import pytest
 from tests.conftest import ROOT
 
 LIBRARY = ROOT / "workflow" / "emodrift"
-ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "contrasts")
-ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "show", "organisms")
+ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "contrasts", "models", "measure")
+ROOMS += ("judging", "vectors", "drift", "warning", "show", "organisms", "plan")
 
 
 def list_imports(path):

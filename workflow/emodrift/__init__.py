@@ -4,7 +4,6 @@ Rooms, in the order in which data flows:
 
 ``config``       what is asked: a study, its sections, reading and checking it
 ``checkpoints``  what is studied: runs, steps and identities, here or on the hub
-``plan``         every entry with its content key, before anything runs
 ``store``        content-keyed entries on disk
 ``grammar``      the seeded appraisal grammar that writes texts for embedded studies
 ``contrasts``    stories, controls and behaviour prompts
@@ -17,4 +16,5 @@ Rooms, in the order in which data flows:
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
 ``stats``        bootstrap, nulls, reliability
+``plan``         every entry with its content key, before anything runs
 """
