@@ -24,13 +24,22 @@ addEventListener("error", (event) => errors.push(String(event.message)));
 addEventListener("load", async () => {
   let found;
   try { found = await (async () => { %s })(); } catch (error) { found = {error: String(error)}; }
+  parent.postMessage(JSON.stringify({...found, errors}), "*");
+});
+</script>
+"""
+FRAME = """<!doctype html>
+<iframe src="probed.html" width="%d" height="900" style="border: 0"></iframe>
+<script>
+addEventListener("message", (event) => {
   const pre = document.createElement("pre");
   pre.id = "probe";
-  pre.textContent = JSON.stringify({...found, errors});
+  pre.textContent = event.data;
   document.body.append(pre);
 });
 </script>
 """
+"""A page around the page, for a window cannot be as narrow as a telephone."""
 
 
 def find_chromium():
@@ -39,12 +48,10 @@ def find_chromium():
     return found or pytest.skip(f"no Chromium here (looked for {', '.join(NAMES)})")
 
 
-def browse(
-    page: Path, folder: Path, *options: str, width: int = 1400
-) -> subprocess.CompletedProcess:
+def browse(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess:
     """Open a page in a profile of its own."""
     command = [find_chromium(), *QUIET, f"--user-data-dir={folder}/profile"]
-    command += [f"--window-size={width},900", *options, page.as_uri()]
+    command += ["--window-size=1500,1000", *options, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
 
 
@@ -56,10 +63,11 @@ def probe(page: Path, folder: Path, script: str, width: int = 1400) -> dict:
     script
         Body of a function that returns an object.
     """
-    copy = folder / "probed.html"
-    text = page.read_text(encoding="utf-8")
-    copy.write_text(text.replace("<style>", PROBE % script + "<style>", 1), encoding="utf-8")
-    done = browse(copy, folder, "--dump-dom", width=width)
+    text = page.read_text(encoding="utf-8").replace("<style>", PROBE % script + "<style>", 1)
+    (folder / "probed.html").write_text(text, encoding="utf-8")
+    frame = folder / "frame.html"
+    frame.write_text(FRAME % width, encoding="utf-8")
+    done = browse(frame, folder, "--dump-dom")
     answer = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
     assert answer, done.stderr[-2000:]
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,7 +110,9 @@ def _draw_curves(
         draw_band(axes, band["place"], band["low"], band["high"], "0.45", 0.35)
     axes.axhline(0, color=FAINT, lw=0.6, zorder=0)
     if not np.isfinite(table["value"]).any():
-        axes.text(0.5, 0.5, "not applicable", transform=axes.transAxes, ha="center", color=GREY)
+        reason = table["reason"].dropna().iloc[0] if "reason" in table else ""
+        words = fill(f"not applicable: {reason}" if reason else "not applicable", 44)
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=GREY)
         return {}
     before = timeline.trace(table, scene.reference.run)
     if scene.reference.run not in runs:
@@ -122,9 +125,8 @@ def _draw_curves(
         last = line.iloc[-1]
         draw_interval(axes, last["place"], last["low"], last["high"], colour)
         alarms = line[line["alarm"].astype(bool)]
-        axes.plot(
-            alarms["place"], alarms["value"], "D", mfc="none", mec=ALARM, mew=1.1, ms=6.5, zorder=5
-        )
+        ring = {"mfc": "none", "mec": ALARM, "mew": 1.1, "ms": 6.5}
+        axes.plot(alarms["place"], alarms["value"], "D", **ring, clip_on=False, zorder=5)
         ends[run] = End(last["place"], last["value"], colour)
     start = table[table["checkpoint"] == timeline.number]
     at = timeline.stages[scene.reference.stage].place(scene.reference.step)
