@@ -8,10 +8,13 @@ BIN := $(VENV)/bin
 BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study smoke real test fuzz reliability docs validation lint bench
+.PHONY: study figures smoke real test fuzz reliability docs validation lint bench
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
+
+figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for; no model is loaded
+	$(BIN)/snakemake --configfile $(STUDY) --allowed-rules figure report publication
 
 smoke: $(SETUP)  ## run the smallest real study
 	$(BIN)/snakemake --configfile config/examples/smoke.yaml

@@ -14,7 +14,7 @@ from emodrift.config.runs import Run
 from emodrift.config.training import SAFETY_SUITES, AnyRecipe, TrainingConfig
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
-from emodrift.store.digest import FileDigests
+from emodrift.store.memory import FileDigests
 from emodrift.training.base import MODEL, REPLIES, prepare_base
 from emodrift.training.chats import IGNORED_LABEL, encode_dialogue, end_sentence
 from emodrift.training.dialogues import (

@@ -4,7 +4,6 @@ Rooms, in the order in which data flows:
 
 ``config``       what is asked: a study, its sections, reading and checking it
 ``checkpoints``  what is studied: runs, steps and identities, here or on the hub
-``plan``         every entry with its content key, before anything runs
 ``store``        content-keyed entries on disk
 ``grammar``      the seeded appraisal grammar that writes texts for embedded studies
 ``contrasts``    stories, controls and behaviour prompts
@@ -22,4 +21,5 @@ Rooms, in the order in which data flows:
 ``watching``     the audit inside a training run
 ``cli``          the command `emodrift`
 ``stats``        bootstrap, nulls, reliability
+``plan``         every entry with its content key, before anything runs
 """

@@ -1,22 +1,16 @@
-"""The report: one HTML page with figures, alarms and numbers, no network needed to read it."""
+"""The report's tables: what every run came to, chapter by chapter."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from emodrift.drift.table import read_table
-from emodrift.measure.directions import open_bundles, open_lock
-from emodrift.show.panels import prettify
-from emodrift.store.entry import read_manifest
+from emodrift.measure.directions import open_lock
+from emodrift.show.wording import interval
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 SIGNIFICANT = 0.05
@@ -31,94 +25,110 @@ QUALITIES = {
     "valence": "valence R",
     "arousal": "arousal R",
 }
-CAPTIONS = {
-    "drift_trajectories": "Cosine of each emotion vector with its locked reference; dashed: "
-    "control contrasts unrelated to emotion; band: split-half cosines inside the reference "
-    "(noise floor).",
-    "layer_map": "Mean cosine with the reference, corrected for attenuation, over layers and "
-    "checkpoints.",
-    "emotion_map": "Cosines between emotion vectors in the order of the reference's cluster tree; "
-    "lines part its clusters; ARI: agreement of a checkpoint's clusters with them (1: the same).",
-    "emotion_paths": "Where the emotions move on the reference's leading components, in its frame "
-    "after alignment by texts without emotion. Ring: reference; dot: the run's last other "
-    "checkpoint.",
-    "effect_matrix": "Effect of adding each locked direction on each behaviour metric; dots mark "
-    "effects inside 1.96 standard deviations of random directions.",
-    "dose_response": "Change of a metric's probability over the strength of steering, along the "
-    "bundles that it is named for, with intervals.",
-    "effect_profile": "How narrowly the bundles act on the metrics named for them, how many "
-    "metrics they move, and how alike in all families of prompts; crosses: the mean of null "
-    "directions that have the covariance of activations.",
-    "indicators": "Indicators with alarms, the healthy runs' values dashed, over the behaviour "
-    "evals on out-of-distribution prompts.",
-    "sensitivity": "Conclusions at each run's end, of the study as configured and of each variant, "
-    "with intervals; hollow: the verdict is not the study's own.",
-}
 
 
-def write_report(
-    study: str,
-    description: str,
-    config: Mapping[str, Any],
-    checkpoints: int,
-    lock: Path,
-    tables: Mapping[str, Path],
-    figures: Sequence[Path],
-    out: Path,
-) -> None:
-    """Render ``report.html``.
+class Table(NamedTuple):
+    """A table as it is printed: caption, names of columns, and rows of a name and cells."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, list[Table]]:
+    """Chapter -> its tables.
 
     Parameters
     ----------
-    study, description, config, checkpoints
-        Name, sentence, whole config and number of checkpoints.
-    lock, figures
-        Entries.
-    tables
-        Stage -> entry.
-    out
-        Directory to write to.
+    entries
+        Stage -> entry of every summary the study has, and ``lock``.
+    config
+        The study's.
     """
-    drift, evocation, coupling, fragmentation, indicators = (
-        tables[stage] for stage in ("drift", "evocation", "coupling", "fragmentation", "indicators")
+    drift, evocation, coupling = (entries[n] for n in ("drift", "evocation", "coupling"))
+    layer = int(open_lock(entries["lock"])["layer"])
+    level = f"{100 * config['statistics']['level']:g} %"
+    found = {
+        "warning": [
+            print_table(
+                tabulate_ends(read_table(entries["indicators"], "indicators")),
+                "Indicators at the end of each run. ◆: alarm.",
+            )
+        ],
+        "direction": [
+            print_table(
+                tabulate_drift(read_table(drift, "drift")),
+                "Cosine with the locked vectors at the end of each run, means over emotions. "
+                "Corrected: for sampling noise; aligned: after the rotation of the whole space "
+                "that texts without emotion show; same confounds: with the confounds of both "
+                "checkpoints projected out of both; turned: emotions that did beyond sampling "
+                "noise (family-wise p < .05); beyond controls: more than unrelated contrasts did "
+                "(false discovery rate .05).",
+            ),
+            print_table(
+                tabulate_quality(read_table(drift, "quality"), layer),
+                "Quality of the vectors at the locked layer at the end of each run, beside two "
+                "controls that should do worse: the mean embedding of a story's words, and a model "
+                "of this shape with random weights. Valence and arousal: multiple correlation of "
+                "the ratings with the two leading components.",
+            ),
+        ],
+        "use": [
+            print_table(
+                tabulate_evocation(read_table(evocation, "evocation"), config),
+                "How well the projection on caution tells harmful from benign prompts at the end "
+                f"of each run (AUROC, {level} intervals over prompt families).",
+            )
+        ],
+        "effect": [
+            print_table(
+                tabulate_effects(coupling, entries["fragmentation"]),
+                "What adding the emotions' directions does to replies at the end of each run: "
+                "share of emotion × metric effects that stand out against null directions of three "
+                "kinds (corrected p ≤ .05), and means of what docs/effects.md defines.",
+            ),
+            print_table(
+                tabulate_behaviour(read_table(coupling, "behaviour")),
+                "Evals: probability of the reply class that each metric counts, unsteered, mean "
+                "over splits, at the end of each run.",
+            ),
+        ],
+    }
+    if "conduct" in entries:
+        found["effect"] += _print_replies(entries["conduct"], entries["agreement"], level)
+    if "sensitivity" in entries:
+        caption = (
+            "The same conclusions when the study's choices are made otherwise, at the reference "
+            "and the end of each run: verdicts that stay, signs that reverse, and mean "
+            "correlations with the study as configured (docs/sensitivity.md defines them)."
+        )
+        table = tabulate_sensitivity(entries["sensitivity"])
+        found["robustness"] = [print_table(table, caption)]
+    return found
+
+
+def print_table(table: pd.DataFrame, caption: str) -> Table:
+    """A table as texts, with dashes where values are missing."""
+    cells = table.astype(object).map(_print_cell)
+    names = [str(name) for name in cells.index]
+    return Table(
+        caption, list(map(str, cells.columns)), list(zip(names, cells.values, strict=True))
     )
-    sensitivity = tables.get("sensitivity")
-    locked = open_lock(lock)
-    judged = read_table(indicators, "indicators")
-    environment = Environment(
-        loader=PackageLoader("emodrift.show"), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("report.html.j2").render(
-        study=study,
-        description=description,
-        checkpoints=checkpoints,
-        layer=int(locked["layer"]),
-        bundles=open_bundles(lock),
-        audit=json.loads((indicators / "audit.json").read_text()),
-        titles=TITLES,
-        figures=[_embed_figure(entry) for entry in figures],
-        indicator_table=_to_html(tabulate_ends(judged)),
-        drift_table=_to_html(tabulate_drift(read_table(drift, "drift"))),
-        quality_table=_to_html(
-            tabulate_quality(read_table(drift, "quality"), int(locked["layer"]))
-        ),
-        evocation_table=_to_html(tabulate_evocation(read_table(evocation, "evocation"), config)),
-        effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
-        behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
-        sensitivity_table=_to_html(tabulate_sensitivity(sensitivity)) if sensitivity else None,
-        replies=_show_replies(tables) if "conduct" in tables else None,
-        level=config["statistics"]["level"],
-        packages=read_manifest(indicators)["packages"],
-        config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
-    )
-    (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def _print_cell(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
-    """Every indicator at the last checkpoint of every run, with an asterisk where alarmed."""
+    """Every indicator at the last checkpoint of every run, with a diamond where alarmed."""
     last = _take_last(judged)
-    text = last["value"].map("{:.2f}".format) + last["alarm"].map({True: " *", False: ""})
-    text = text.where(last["applicable"], "–")
+    alarmed = last["alarm"].astype(bool).map({True: " ◆", False: ""})
+    text = (
+        last["value"].map("{:.2f}".format).where(last["value"].notna(), "not applicable") + alarmed
+    )
     wide = last.assign(text=text).pivot(index="run", columns="indicator", values="text")
     return _order(wide, judged)[list(INDICATORS)].rename(columns=TITLES)
 
@@ -155,8 +165,9 @@ def tabulate_evocation(table: pd.DataFrame, config: Mapping[str, Any]) -> pd.Dat
     """Caution's separation of harmful from benign prompts at the last checkpoint of every run."""
     caution = table[table["concept"] == config["indicators"]["caution"]]
     last = _take_last(caution)
-    wide = last.pivot(index="run", columns="split", values="auroc")
-    return _order(wide, table).round(3).add_prefix("AUROC, ")
+    cells = zip(last["auroc"], last["auroc_low"], last["auroc_high"], strict=True)
+    wide = last.assign(text=[interval(*row) for row in cells])
+    return _order(wide.pivot(index="run", columns="split", values="text"), table)
 
 
 def tabulate_effects(coupling: Path, fragmentation: Path) -> pd.DataFrame:
@@ -194,14 +205,14 @@ def tabulate_behaviour(table: pd.DataFrame) -> pd.DataFrame:
     """Behaviour metrics on unseen prompts at the last checkpoint of every run."""
     last = _take_last(table)
     wide = last.pivot_table(index="run", columns="metric", values="probability")
-    return _order(wide, table).round(3).rename(columns=prettify)
+    return _order(wide, table).round(3).rename(columns=_say)
 
 
 def tabulate_sensitivity(sensitivity: Path) -> pd.DataFrame:
     """What every variant leaves as it is, and which verdicts it changes."""
     table = read_table(sensitivity, "sensitivity")
     changed = table[~table["stays"].fillna(True).astype(bool)]
-    names = changed["run"] + ": " + changed["conclusion"].map(prettify) + " " + changed["verdict"]
+    names = changed["run"] + ": " + changed["conclusion"].map(_say) + " " + changed["verdict"]
     listed = names.groupby(changed["variant"]).agg("; ".join)
     summary = read_table(sensitivity, "variants").set_index("variant")
     return pd.DataFrame(
@@ -246,27 +257,46 @@ def tabulate_agreement(table: pd.DataFrame) -> pd.DataFrame:
     return wide.set_index("checkpoint")[list(columns)].round(3).rename(columns=columns)
 
 
-def _show_replies(tables: Mapping[str, Path]) -> dict[str, Any]:
-    conduct = tables["conduct"]
+def _print_replies(conduct: Path, agreement: Path, level: str) -> list[Table]:
     replies = read_table(conduct, "replies")
+    judge = read_table(agreement, "judge").iloc[0]
+    people = judge["basis"]
+    if pd.notna(judge["macro_f1"]):
+        scores = interval(judge["macro_f1"], judge["low"], judge["high"], ".3f")
+        people = f"macro-F1 {scores}, {people}"
     steered = tabulate_steered_replies(replies)
-    return {
-        "judge": read_table(tables["agreement"], "judge").iloc[0].to_dict(),
-        "table": _to_html(tabulate_replies(replies)),
-        "steered": None if steered.empty else _to_html(steered),
-        "agreement": _to_html(tabulate_agreement(read_table(conduct, "reply_agreement"))),
-    }
+    tables = [
+        print_table(
+            tabulate_replies(replies),
+            f"Share of unsteered replies that the judge {judge['judge']} found to be of the class "
+            f"that each metric counts, at the end of each run, with {level} intervals over prompt "
+            f"families. The judge's agreement with people: {people}.",
+        ),
+        print_table(
+            tabulate_agreement(read_table(conduct, "reply_agreement")),
+            "Whether the class that the log-odds make likeliest is the one that the judge found, "
+            "unsteered; correlation: of a class's probability with its being judged so.",
+        ),
+    ]
+    if len(steered):
+        caption = "Change of these shares by steering, in mean residual norms."
+        tables.insert(1, print_table(steered, caption))
+    return tables
 
 
 def _spread(
     rows: pd.DataFrame, table: pd.DataFrame, index: str, columns: Sequence[str], form: str
 ) -> pd.DataFrame:
     """Metrics side by side, each cell a value with its interval."""
-    value, low, high = (rows[c].map(f"{{:{form}}}".format) for c in columns)
-    text = (value + " (" + low + " to " + high + ")").where(rows[columns[0]].notna(), "–")
-    wide = rows.assign(text=text).pivot(index=index, columns="metric", values="text")
+    cells = zip(*(rows[c] for c in columns), strict=True)
+    wide = rows.assign(text=[interval(*row, form) for row in cells])
+    wide = wide.pivot(index=index, columns="metric", values="text")
     wide = wide.reindex(list(dict.fromkeys(table[index])))
-    return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=prettify)
+    return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=_say)
+
+
+def _say(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _take_last(table: pd.DataFrame) -> pd.DataFrame:
@@ -275,18 +305,3 @@ def _take_last(table: pd.DataFrame) -> pd.DataFrame:
 
 def _order(wide: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(list(dict.fromkeys(table["run"])))
-
-
-def _to_html(table: pd.DataFrame) -> Markup:
-    table = table.rename_axis(index=None, columns=None)
-    return Markup(table.to_html(border=0, na_rep="–"))
-
-
-def _embed_figure(entry: Path) -> dict[str, str]:
-    name = read_manifest(entry)["params"]["figure"]
-    data = base64.b64encode((entry / "figure.svg").read_bytes()).decode()
-    return {
-        "name": name,
-        "caption": CAPTIONS[name],
-        "source": f"data:image/svg+xml;base64,{data}",
-    }
