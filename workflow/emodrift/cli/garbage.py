@@ -56,7 +56,8 @@ def delete_entries(paths: Iterable[Path]) -> None:
 
 def _follow(path: Path) -> list[str]:
     pointers = path / POINTERS
-    return [part["place"] for part in json.loads(pointers.read_text())] if pointers.exists() else []
+    parts = json.loads(pointers.read_text()) if pointers.exists() else []
+    return [part["place"] for part in parts if isinstance(part, dict) and "place" in part]
 
 
 def _refuse_unknown(plans: Sequence[Plan], store: Path) -> None:

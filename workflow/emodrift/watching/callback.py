@@ -108,6 +108,7 @@ class AuditCallback(TrainerCallback):
         self.alarms: list[Alarm] = []
         self.left_out = 0
         self.spent = 0.0
+        self.start_seconds = 0.0
         self._trainer: Trainer | None = None
         self._model: LanguageModel | None = None
         self._start: Snapshot | None = None
@@ -168,7 +169,7 @@ class AuditCallback(TrainerCallback):
             with pause_training(network):
                 self._model = wrap_network(network, kwargs["processing_class"])
                 self._start = self._snap()
-            self._cost = time.monotonic() - began
+            self._cost = self.start_seconds = time.monotonic() - began
             self._began = time.monotonic()
 
     def on_save(
