@@ -197,7 +197,7 @@ def render_series(series: Series) -> str:
     number = len(series.sightings)
     head = f"{series.origin}: {number} checkpoint{'s' if number > 1 else ''}"
     head += f", stage {series.stage}" if series.stage else ""
-    rows = [("step", "tokens", "size", "kind", "identity", "place")]
+    rows: list[tuple[str, ...]] = [("step", "tokens", "size", "kind", "identity", "place")]
     usual = f"~{format_size(series.size // number)}"
     rows += [
         _list_cells(s, usual if s.size is None else format_size(s.size)) for s in series.sightings
