@@ -11,8 +11,9 @@ from snakemake.logging import logger
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import release_downloads
-from emodrift.store.entry import MANIFEST
+from emodrift.store.entry import MANIFEST, entry_exists
 from emodrift.config.reading import parse_study
+from emodrift.plan.measurements import forget_unmeasured
 from emodrift.plan.study import plan_study
 from emodrift.plan.space import check_space
 from emodrift.show.publication import forget_incomplete

@@ -28,7 +28,8 @@ from emodrift.drift.slopes import compute_slopes
 from emodrift.stats.bootstrap import draw_weights
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import clean_texts, find_confounds, fit_texts
+from emodrift.vectors.confounds import find_confounds
+from emodrift.vectors.fitting import clean_texts, fit_texts
 from emodrift.vectors.lock import judge_layers
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled
 from validation.effects import METRICS, Amounts, ask, draw_axes, draw_behaviour

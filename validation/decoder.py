@@ -15,6 +15,7 @@ from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import open_dialogues
 from emodrift.measure.gradients import measure_gradients
 from emodrift.measure.responses import score_steered
+from emodrift.measure.session import Session
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
@@ -41,6 +42,7 @@ LEVEL = 0.95
 SCALES = (0.5, 1.0, 2.0)
 READING = {"pooling": "mean", "from_token": 1}
 ASKING = {
+    "first_layer": 0,
     "prompt_format": "plain",
     "plain_prompt": "{prompt}",
     "phrasing_score": "mean",
@@ -191,8 +193,8 @@ def scale_readout(seed: int) -> Rows:
         planted = Planted(directions, vocabulary.triggers, replies)
         network = plant_decoder(planted, vocabulary.tokens, embeddings)
         model = verify_network(network, vocabulary.tokenizer, "planted")
-        budget = TokenBudget(4096)
-        found = measure_gradients(model, records, ASKING, REPLIES, budget, False, "planted")
+        session = Session(model, TokenBudget(4096), "planted")
+        found = measure_gradients(session, records, REPLIES, ASKING)
         exact = compute_slopes(found, locked, LAYER)
         table = describe_effects(_at_layer(question), exact, found)
         of_metric = {r["concept"]: r for r in table if r["metric"] == "refusal"}

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import Dialogues
-from emodrift.measure.gradients import differentiate_prompts
+from emodrift.measure.gradients import Derivatives, Question, differentiate_prompts
 from emodrift.measure.responses import score_steered
+from emodrift.measure.session import Session
 from emodrift.measure.trees import grow_tree
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import load_model
@@ -110,7 +111,7 @@ def pass_prompts(
 ) -> np.ndarray:
     """Class scores (prompt, reply_class) by a forward pass alone."""
     dialogues = _open(model, prompts, replies)
-    return differentiate_prompts(dialogues, [], "reply", TokenBudget(batch)).scores
+    return _differentiate(dialogues, [], batch).scores
 
 
 def measure_slopes(
@@ -124,8 +125,7 @@ def measure_slopes(
 ) -> np.ndarray:
     """Slope of every target (prompt, reply class) along every direction, (direction, target)."""
     dialogues = _open(model, prompts, replies)
-    targets = [tuple(target) for target in targets]
-    found = differentiate_prompts(dialogues, targets, "reply", TokenBudget(batch))
+    found = _differentiate(dialogues, [tuple(target) for target in targets], batch)
     return directions.numpy() @ found.gradients[:, layer].T
 
 
@@ -178,3 +178,10 @@ def _open(model: LanguageModel, prompts: Sequence[str], replies: Replies) -> Dia
     encoded = encode_texts(model, prompts)
     tree = grow_tree(encode_replies(model, replies, "plain"))
     return Dialogues(model, encoded, prompts, tree, "mean")
+
+
+def _differentiate(
+    dialogues: Dialogues, targets: Sequence[tuple[int, int]], batch: int
+) -> Derivatives:
+    session = Session(dialogues.model, TokenBudget(batch), "benchmark")
+    return differentiate_prompts(dialogues, Question(targets, "reply"), session)

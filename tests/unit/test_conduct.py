@@ -9,6 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
+from emodrift.corpus.reading import load_prompts
 from emodrift.drift.conduct import arrange_replies, measure_conduct, measure_entropy, weigh_share
 from emodrift.drift.table import read_table
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts
@@ -17,16 +18,17 @@ from emodrift.judging.judgement import Finding, Judgement, classify_reply
 from emodrift.judging.judges import JUDGES, judge_by_phrasings, judge_reply
 from emodrift.judging.verdicts import describe_style, judge_replies
 from emodrift.measure.arrays import save_array
-from emodrift.measure.replies import keep_replies
+from emodrift.measure.directions import pick_directions
+from emodrift.measure.replies import write_replies
 from emodrift.measure.responses import choose_spread
+from emodrift.measure.session import Session
+from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts
 from emodrift.models.residual import steer_residual
-from emodrift.vectors.lock import pick_directions
 from tests.conftest import ROOT
 from tests.families import build_model
 from tests.unit.test_generation import generate_plainly
 
-PLACE = "reply-texts/abc"
 ASKING = {
     "prompts_per_cell": 1,
     "max_new_tokens": 5,
@@ -82,15 +84,13 @@ def test_a_bundles_direction_is_that_of_the_sum_of_its_members(lock):
     assert int(picked["layer"]) == 2
 
 
-def test_replies_are_kept_once_with_their_prompt_and_condition(contrasts, lock, tmp_path):
+def test_replies_are_written_with_their_prompt_and_condition(contrasts, lock, tmp_path):
     model = build_model("llama", scale=0.3)
     directions = pick_directions(lock, ["caution", "random-0"])
     norms = xr.DataArray([0.0, 0.0, 7.0, 0.0, 0.0], dims="layer", coords={"layer": range(5)})
-    texts = {"place": PLACE, "recipe": {"asking": ASKING}}
-    given = (texts, contrasts, directions, norms, tmp_path, {"batch_tokens": 300}, "sft step 3")
-    keep_replies(model, *given)
-    file = tmp_path / PLACE / "replies.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    session = Session(model, TokenBudget(300), "sft step 3")
+    write_replies(session, load_prompts(contrasts), ASKING, directions, norms, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
 
     prompts = sample_prompts(0, 4)
     chosen = [prompts[i] for i in choose_spread(prompts, 1)]
@@ -104,10 +104,6 @@ def test_replies_are_kept_once_with_their_prompt_and_condition(contrasts, lock, 
         assert line["text"] == model.tokenizer.decode(written, skip_special_tokens=True)
         assert (line["tokens"], line["ended"]) == (5, False)
     assert len({line["text"] for line in lines[15:20]}) > 1
-
-    written_at = file.stat().st_mtime_ns
-    keep_replies(None, *given)
-    assert file.stat().st_mtime_ns == written_at
 
 
 # judging
@@ -245,10 +241,10 @@ def planted(contrasts, tmp_path):
             rows.append(name_prompt(i) | condition | {"text": OPENERS[found]})
             rows.append(name_prompt(i, "benign") | condition | {"text": OPENERS[None]})
         scores.append([2.0, 0.0] if i < 30 else [0.0, 2.0])
-    write_texts(store / "reply-texts/a", rows)
-    (store / "replies/a").mkdir(parents=True)
+    write_texts(store / "replies/a", rows)
+    (store / "verdicts/a").mkdir(parents=True)
     judge_replies(
-        store / "reply-texts/a", "replies", {"parallel": 1}, contrasts, store, store / "replies/a"
+        store / "replies/a", "replies", {"parallel": 1}, contrasts, store, store / "verdicts/a"
     )
     names = [name_prompt(i)["id"] for i in range(40)]
     names += [name_prompt(i, "benign")["id"] for i in range(40)]
@@ -260,11 +256,8 @@ def planted(contrasts, tmp_path):
                 "reply_class": np.array(["refuse", "comply"], dtype=object),
             },
         ),
-        store / "gradient-parts/a/gradients.zarr",
+        store / "gradients/a/gradients.zarr",
     )
-    (store / "activations/a").mkdir(parents=True)
-    part = {"name": "prompts", "kind": "gradients", "place": "gradient-parts/a"}
-    (store / "activations/a/parts.json").write_text(json.dumps([part]))
     out = tmp_path / "conduct"
     out.mkdir()
     measure_conduct(
@@ -272,12 +265,8 @@ def planted(contrasts, tmp_path):
         STATISTICS,
         0,
         METRICS,
-        "replies",
-        {"parallel": 1},
-        None,
-        [store / "replies/a"],
-        [store / "activations/a"],
-        store,
+        [store / "verdicts/a"],
+        [{"gradients": [store / "gradients/a"]}],
         out,
     )
     return out

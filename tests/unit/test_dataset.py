@@ -7,13 +7,9 @@ import re
 import pytest
 
 from emodrift.config.reading import parse_study
-from emodrift.contrasts.dataset import (
-    build_dataset,
-    load_kinds,
-    load_prompts,
-    load_replies,
-    read_records,
-)
+from emodrift.contrasts.dataset import build_dataset
+from emodrift.corpus.reading import load_kinds, load_prompts, load_replies
+from emodrift.corpus.records import read_records
 from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import sample_prompts, sample_stories
 from emodrift.plan.entries import Plan

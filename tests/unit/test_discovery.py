@@ -14,7 +14,8 @@ import yaml
 from emodrift.checkpoints.discovery import discover
 from emodrift.checkpoints.names import read_name
 from emodrift.checkpoints.series import guess_stage, list_sources, thin_out
-from emodrift.cli import list_hub_checkpoints, main
+from emodrift.cli import main
+from emodrift.cli.finding import list_hub_checkpoints
 from emodrift.config.reading import parse_study, read_study
 from emodrift.store.memory import FileDigests
 from tests.adapters import save_adapter

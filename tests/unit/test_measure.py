@@ -1,6 +1,7 @@
 """Reading and steering are exact, whatever the batching, padding and architecture."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from emodrift.measure import gradients
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
 from emodrift.measure.arrays import compress
 from emodrift.measure.dialogues import Dialogues, run_rows, score_replies
-from emodrift.measure.gradients import compute_odds, differentiate_prompts
+from emodrift.measure.gradients import Question, compute_odds, differentiate_prompts
 from emodrift.measure.responses import choose_spread, score_steered
+from emodrift.measure.session import Session
 from emodrift.measure.trees import grow_tree, mark_steered
 from emodrift.models.loading import load_model, verify_network
 from emodrift.models.memory import TokenBudget
@@ -110,7 +112,8 @@ def pose(model, prompts, tree, score="mean"):
 
 def differentiate(model, prompts, tree, targets, positions, score, budget, recompute=False):
     dialogues = pose(model, prompts, tree, score)
-    return differentiate_prompts(dialogues, targets, positions, TokenBudget(budget), recompute)
+    session = Session(model, TokenBudget(budget), "x", recompute=recompute)
+    return differentiate_prompts(dialogues, Question(targets, positions), session)
 
 
 def steer(model, prompts, tree, directions, layer, lengths, positions, score, budget):
@@ -243,11 +246,32 @@ def test_gradients_do_not_depend_on_the_batch(model):
     np.testing.assert_allclose(one.norms, many.norms, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [1, 3])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_backward_pass_that_ends_at_a_layer_gives_the_gradients_from_there_up(
+    model, layer, recompute
+):
+    prompts, classes = encode(model)
+    targets = [(3, 1), (0, 3), (3, 2), (5, 0)]
+    dialogues = pose(model, prompts, grow_tree(classes), "sum")
+    session = Session(model, TokenBudget(500), "x", recompute=recompute)
+    whole, upper = (
+        differentiate_prompts(dialogues, Question(targets, "all", first), session)
+        for first in (0, layer)
+    )
+    assert upper.gradients.shape[1] == model.layers - layer
+    np.testing.assert_allclose(upper.gradients, whole.gradients[:, layer:], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(upper.norms, whole.norms[layer:], rtol=1e-6)
+    np.testing.assert_allclose(upper.scores, whole.scores, rtol=1e-6)
+
+
 def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, monkeypatch):
     prompts, classes = encode(model)
     tree, targets = grow_tree(classes), [(3, 1), (0, 3), (3, 2), (5, 0)]
-    asked = (pose(model, prompts, tree, "sum"), targets, "reply", TokenBudget(1), False)
-    expected = differentiate_prompts(*asked)
+    asked = pose(model, prompts, tree, "sum"), Question(targets, "reply")
+    session = Session(model, TokenBudget(1), "x")
+    expected = differentiate_prompts(*asked, session)
+    session = replace(session, partial=tmp_path)
     original, calls = gradients.differentiate_rows, []
 
     def stop_after_four(*arguments):
@@ -258,9 +282,9 @@ def test_gradients_of_an_interrupted_job_are_not_taken_again(model, tmp_path, mo
 
     monkeypatch.setattr(gradients, "differentiate_rows", stop_after_four)
     with pytest.raises(KeyboardInterrupt):
-        differentiate_prompts(*asked, tmp_path)
+        differentiate_prompts(*asked, session)
     calls.clear()
-    found = differentiate_prompts(*asked, tmp_path)
+    found = differentiate_prompts(*asked, session)
     assert len(calls) == 2
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)

@@ -44,6 +44,10 @@ def runs(tmp_path_factory):
     return folder
 
 
+MEASURED = ("activations", "gradients", "responses")
+STAGES = ("contrasts", *MEASURED, "vectors", "lock", "coupling")
+
+
 def with_variants(variants, **section):
     return copy.deepcopy(STUDY) | {"sensitivity": {"variants": variants, **section}}
 
@@ -139,19 +143,35 @@ def test_a_variant_plans_only_what_it_changes(runs, tmp_path):
     )
     new = {
         variant: {
-            stage: len(found)
-            for stage in ("contrasts", "activations", "vectors", "lock", "responses", "coupling")
-            if (found := list_places(planned, stage, variant))
+            stage: len(found) for stage in STAGES if (found := list_places(planned, stage, variant))
         }
         for variant in ("layer", "neutral", "pooled", AS_CONFIGURED)
     }
     asked = {"lock": 1, "responses": 4, "coupling": 1}
+    vectors = {"vectors": 4 + 1}  # the last: of the reference's random twin
     assert new == {
-        "layer": asked,
-        "neutral": {"vectors": 4 + 1} | asked,  # the last: of the reference's random twin
-        "pooled": {"activations": 4 + 1, "vectors": 4 + 1} | asked,
+        "layer": {"gradients": 3} | asked,  # the reference's reach down to every layer
+        "neutral": vectors | asked,
+        "pooled": {"activations": 3 * 4 + 2} | vectors | asked,
         AS_CONFIGURED: {},
     }
+
+
+def test_one_visit_to_a_checkpoint_measures_the_study_and_its_variants(runs, tmp_path):
+    planned = plan(runs, tmp_path, {"pooled": {"activations": {"pooling": "last"}}})
+    first, sft, dpo = planned.of_stage("visit")
+    assert first.label == "sft step 0, random twin of sft step 0"
+    assert sft.label == "sft step 0, sft step 10, sft step 20" and dpo.label == "dpo step 30"
+    of_dpo = [e for e in planned.entries.values() if "dpo step 30" in e.label]
+    measured = {e.place for e in of_dpo if e.stage in MEASURED}
+    assert {place for place, visit in planned.makers.items() if visit == dpo} == measured
+    assert {e for e in planned.list_needed(dpo.inputs) if e.stage == "visit"} == {first}
+
+
+def test_weights_of_another_data_type_are_loaded_in_the_same_visit(runs, tmp_path):
+    planned = plan(runs, tmp_path, {"half": {"compute": {"dtype": "bfloat16"}}})
+    dpo = planned.of_stage("visit")[-1]
+    assert [c["model"]["dtype"] for c in dpo.context["checkpoints"]] == ["auto", "bfloat16"]
 
 
 def test_variants_that_change_the_same_share_everything(runs, tmp_path):
@@ -177,17 +197,6 @@ def test_variants_are_measured_at_the_reference_and_the_runs_ends(runs, tmp_path
     (compared,) = planned.of_stage("sensitivity")
     places = [(c["run"], c["step"]) for c in compared.params["checkpoints"]]
     assert places == [("sft", 0), ("sft", 20), ("dpo", 30)]
-
-
-def test_a_variants_jobs_come_after_the_studys_own_of_the_same_checkpoint(runs, tmp_path):
-    planned = plan(runs, tmp_path, {"pooled": {"activations": {"pooling": "last"}}})
-    by_label = {(e.stage, e.label): e for e in planned.entries.values()}
-    own, varied = (by_label["responses", f"dpo step 30{end}"] for end in ("", " (pooled)"))
-    assert own in planned.list_needed(varied)
-    assert varied in planned.list_needed(by_label["activations", "dpo step 30 (pooled)"])
-    at_reference = (by_label["activations", f"sft step 0{end}"] for end in ("", " (pooled)"))
-    own, varied = at_reference
-    assert own in planned.list_needed(varied)
 
 
 def test_a_study_without_variants_has_no_stage_figure_or_table_of_them(runs, tmp_path):
@@ -373,7 +382,8 @@ def test_the_report_lists_what_each_variant_changed(entry):
 
 
 def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(entry, tmp_path):
-    draw_figure("sensitivity", 7.0, None, {"run": "base", "step": 0}, tmp_path, sensitivity=entry)
+    reference = {"run": "base", "step": 0}
+    draw_figure("sensitivity", 7.0, None, reference, {"sensitivity": entry}, tmp_path)
     axes = [a for a in plt.gcf().axes if a.get_visible()]
     plt.close("all")
     assert len(axes) == 9

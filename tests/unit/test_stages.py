@@ -1,11 +1,10 @@
-"""A run of several stages, each with a step 0, stays in order in alarms and figures."""
+"""A run of several stages, each with a step 0, stays in order in figures."""
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
 
 from emodrift.show.panels import label_training, name_checkpoints, place_checkpoints
-from emodrift.warning.alarms import is_before
 
 STAGED = pd.DataFrame(
     {
@@ -42,10 +41,3 @@ def test_the_axis_is_labelled_for_what_lies_on_it(table, label):
     places = place_checkpoints(table)
     assert low < places.min() and places.max() < high
     plt.close(figure)
-
-
-def test_only_what_comes_before_the_reference_is_before_it():
-    table = STAGED.drop_duplicates("checkpoint")
-    reference = {"run": "post", "stage": "dpo", "step": 0}
-    assert is_before(table, reference).tolist() == [True, True, True, True]
-    assert is_before(table, reference | {"stage": "sft"}).tolist() == [True, True, False, False]

@@ -10,8 +10,9 @@ import transformers
 from accelerate import dispatch_model
 
 from emodrift.measure.dialogues import Dialogues, run_rows, score_replies, verify_packing
-from emodrift.measure.gradients import differentiate_prompts
+from emodrift.measure.gradients import Question, differentiate_prompts
 from emodrift.measure.responses import score_steered
+from emodrift.measure.session import Session
 from emodrift.measure.trees import grow_tree
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
@@ -78,9 +79,8 @@ def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, pro
     packed, spread = (
         differentiate_prompts(
             pose(some, prompts, tree, "sum"),
-            [(0, 1), (2, 0), (3, 1), (3, 0)],
-            positions,
-            TokenBudget(300),
+            Question([(0, 1), (2, 0), (3, 1), (3, 0)], positions),
+            Session(some, TokenBudget(300), "x"),
         )
         for some in (model, replace(model, packs=False))
     )
@@ -91,8 +91,8 @@ def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, pro
 @pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2", "bloom", "mamba", "qwen3_5"])
 def test_slopes_of_log_odds_are_those_of_finite_steering(kind, prompts, tree):
     dialogues, budget = pose(build_model(kind), prompts, tree), TokenBudget(200)
-    targets = [(row, 0) for row in range(len(prompts))]
-    found = differentiate_prompts(dialogues, targets, "all", budget)
+    question = Question([(row, 0) for row in range(len(prompts))], "all")
+    found = differentiate_prompts(dialogues, question, Session(dialogues.model, budget, "x"))
     direction = torch.nn.functional.normalize(
         torch.randn(1, 32, generator=torch.Generator().manual_seed(4)), dim=1
     )
@@ -143,7 +143,8 @@ def test_a_model_in_pieces_gives_the_same_scores_and_gradients(recompute, prompt
     results = []
     for model in (build_model("llama"), verify_network(network, build_tokenizer(), "x")):
         dialogues = pose(model, prompts, tree)
-        budget, targets = TokenBudget(max(dialogues.sizes)), [(0, 0), (0, 1), (2, 1)]
-        results.append(differentiate_prompts(dialogues, targets, "reply", budget, recompute))
+        session = Session(model, TokenBudget(max(dialogues.sizes)), "x", recompute=recompute)
+        question = Question([(0, 0), (0, 1), (2, 1)], "reply")
+        results.append(differentiate_prompts(dialogues, question, session))
     for whole, spread in zip(*results, strict=True):
         np.testing.assert_allclose(spread, whole, rtol=1e-4, atol=1e-5)

@@ -22,9 +22,8 @@ def make(store, place, inputs=(), **files):
     with write_entry(store / place, manifest) as out:
         for name, text in (files or {"data": place}).items():
             (out / f"{name}.txt").write_text(text)
-        if stage == "activations":
-            pointers = [{"name": "x", "place": f"activation-parts/{PART}"}]
-            (out / "parts.json").write_text(json.dumps(pointers))
+        if stage == "visit":
+            (out / "measurements.json").write_text(json.dumps([f"activations/{PART}"]))
     return place
 
 
@@ -32,10 +31,10 @@ def make(store, place, inputs=(), **files):
 def store(tmp_path):
     """A hidden part, activations that lead to it, vectors, a figure, a study, a lone entry."""
     store = tmp_path / "results/store"
-    with write_entry(store / f"activation-parts/{PART}", {"stage": "activation-parts"}) as out:
+    with write_entry(store / f"activations/{PART}", {"stage": "activations"}) as out:
         (out / "array").mkdir()
         (out / "array/0").write_bytes(b"numbers")
-    activations = make(store, f"activations/{A}")
+    activations = make(store, f"visit/{A}")
     vectors = make(store, f"vectors/{B}", [activations])
     figure = make(store, f"figure/{C}", [vectors], figure="curves")
     make(store, f"contrasts/{LONE}")
@@ -47,7 +46,7 @@ def store(tmp_path):
     return store
 
 
-CHAIN = [f"activations/{A}", f"vectors/{B}", f"figure/{C}", f"../study/.published/{D}"]
+CHAIN = [f"visit/{A}", f"vectors/{B}", f"figure/{C}", f"../study/.published/{D}"]
 
 
 def find(store):
@@ -75,17 +74,17 @@ def test_a_sound_store_has_nothing_to_find(store):
 
 def test_leads_are_inputs_and_what_an_entry_points_to(store):
     assert list_leads(store / CHAIN[1]) == {CHAIN[0]}
-    assert list_leads(store / CHAIN[0]) == {f"activation-parts/{PART}"}
+    assert list_leads(store / CHAIN[0]) == {f"activations/{PART}"}
 
 
 @pytest.mark.parametrize("change", ["bytes", "missing", "truncated"])
 def test_a_damaged_hidden_part_takes_all_that_was_made_from_it(store, change):
-    file = store / f"activation-parts/{PART}/array/0"
+    file = store / f"activations/{PART}/array/0"
     if change == "missing":
         file.unlink()
     else:
         file.write_bytes(b"numberz" if change == "bytes" else b"numb")
-    part = f"activation-parts/{PART}"
+    part = f"activations/{PART}"
     derived = {(place, "derived") for place in CHAIN[:3]}
     assert find(store) == {(part, "damaged"), *derived, (CHAIN[3], "published")}
     assert str(verify_store(store)[0]).endswith(

@@ -14,12 +14,14 @@ from emodrift.plan.publication import FIGURES
 from tests.chat_server import complete, serve_chat
 from tests.conftest import copy_project, save_checkpoint
 
+MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
 SUMMARIES |= {"conduct": 1}
 DRAWN = [name for name, stages in FIGURES.items() if "sensitivity" not in stages]
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
-CHECKPOINT = {"activations": 1, "vectors": 1, "responses": 1, "replies": 1}
-REPLIES = {"replies": 2, "conduct": 1, "report": 1, "publication": 1}
+CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
+WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name]])
+JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
 GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
 
@@ -47,6 +49,13 @@ def edit(path, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+
+
+def list_measured(study):
+    """Places of all measurements in the store, and when they were written."""
+    store = study.folder / "results/store"
+    found = [path for stage in MEASUREMENTS for path in store.glob(f"{stage}/*/manifest.json")]
+    return {str(path): path.stat().st_mtime_ns for path in found}
 
 
 def test_a_finished_study_publishes_figures_tables_audit_report_and_index(finished):
@@ -128,21 +137,51 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
     assert jobs == {"drift": 1, "indicators": 1} | SHOWN | {"figure": 5}
 
 
-def test_edited_vector_fitting_reruns_no_model_but_the_steered_ones(study):
-    path = study.folder / "workflow/emodrift/vectors/fitting.py"
-    edit(path, "if energy.sum() < 1e-12", "if energy.sum() < 1e-11")
-    jobs = study.list_jobs()
-    assert "activations" not in jobs
-    assert jobs["vectors"] == 3 and jobs["lock"] == 1 and jobs["responses"] == 2
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("drift/table.py", '"""', '"""Other words. '),
+        ("measure/arrays.py", '"""What was read off one checkpoint', '"""What was read'),
+        ("measure/session.py", "model: LanguageModel", 'model: "LanguageModel"'),
+        ("corpus/records.py", "Record = dict[str, Any]", "Record = dict[str, object]"),
+        ("measure/activations.py", "is NaN or ", "is not a number or "),
+        ("cli/console.py", "import", "import os\nimport"),
+        ("organisms/training.py", "import", "import os\nimport"),
+        ("plan/chain.py", "import", "import os\nimport"),
+    ],
+    ids=["docstring", "constant", "quotes", "alias", "error", "command", "organisms", "plan"],
+)
+def test_nothing_reruns_when_an_edit_cannot_change_a_result(study, file, old, new):
+    path = study.folder / "workflow/emodrift" / file
+    text = path.read_text()
+    at = text.index(old, text.index("from __future__") if old == "import" else 0)
+    path.write_text(text[:at] + text[at:].replace(old, new, 1))
+    assert study.list_jobs() == {}
+
+
+def test_a_judges_phrase_measures_nothing_again(study):
+    edit(study.folder / "workflow/emodrift/judging/phrases.py", "|sorry)", "|sorry|alas)")
+    assert study.list_jobs() == JUDGED | {"agreement": 1}
+
+
+def test_contrast_data_and_a_lock_that_come_out_the_same_measure_nothing_again(study):
+    library = study.folder / "workflow/emodrift"
+    edit(library / "contrasts/importing.py", "ID_LENGTH = 12", "ID_LENGTH = 11")
+    edit(library / "grammar/words.py", "my work is the best", "my work is best")
+    edit(library / "vectors/confounds.py", "1e-12", "1e-11")
+    before = list_measured(study)
+    study.run()
+    assert list_measured(study) == before
+    assert study.list_jobs() == {}
 
 
 def test_another_judge_reads_the_same_texts_and_those_that_are_gone_are_written_again(study):
-    kept, lost = sorted((study.folder / "results/store/reply-texts").iterdir())
+    kept, lost = sorted((study.folder / "results/store/replies").iterdir())
     before = (kept / "replies.jsonl").stat().st_mtime_ns
     said = (lost / "replies.jsonl").read_text()
     shutil.rmtree(lost)
     study.edit_study(lambda s: s["generation"].update(judge="rules"))
-    assert study.list_jobs() == REPLIES
+    assert study.list_jobs() == JUDGED | {"visit": 1, "agreement": 1}
     study.run()
     assert (kept / "replies.jsonl").stat().st_mtime_ns == before
     assert (lost / "replies.jsonl").read_text() == said
@@ -167,7 +206,7 @@ def test_a_chat_model_judges_the_same_texts_and_its_key_is_written_nowhere(study
         judge = {"model": "some-judge", "endpoint": server.url, "key_variable": "JUDGE_KEY"}
         study.edit_study(lambda s: s["generation"].update(judge=judge))
         study.environment = {"JUDGE_KEY": KEY, "NO_PROXY": "127.0.0.1"}
-        assert study.list_jobs() == REPLIES
+        assert study.list_jobs() == JUDGED | {"agreement": 1}
         done = study.run()
     headers = {request["headers"]["Authorization"] for request in server.seen}
     assert headers == {f"Bearer {KEY}"}
@@ -185,12 +224,17 @@ def test_a_chat_model_judges_the_same_texts_and_its_key_is_written_nowhere(study
 
 def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
     study.edit_study(lambda s: s["generation"].update(max_new_tokens=5))
-    assert study.list_jobs() == REPLIES
+    before = list_measured(study)
+    assert study.list_jobs() == JUDGED | {"visit": 1}
+    study.run()
+    added = list_measured(study).keys() - before.keys()
+    assert len(added) == 2 and all("/replies/" in place for place in added)
 
 
 def test_without_generation_no_reply_is_written_or_judged(study):
     study.edit_study(lambda s: s.pop("generation"))
-    assert study.list_jobs() == {"report": 1, "publication": 1}
+    jobs = study.list_jobs()
+    assert not {"visit", "verdicts", "conduct", "agreement"} & set(jobs)
 
 
 def test_a_figures_colour_redraws_that_figure(study):
@@ -209,23 +253,28 @@ def test_two_swapped_values_rerun_what_they_feed(study):
         config["contrasts"]["stories"]["seed"], config["contrasts"]["neutral"]["seed"] = 2, 1
 
     study.edit_study(swap)
-    assert study.list_jobs()["activations"] == 3
+    assert study.list_jobs()["visit"] == 2
 
 
 def test_parts_that_did_not_change_are_not_extracted_again(study):
     study.edit_study(lambda s: s["contrasts"]["controls"].update(amount=24))
-    parts = study.folder / "results/store/activation-parts"
-    before = {p.name for p in parts.iterdir()}
+    before = list_measured(study)
     study.run()
-    added = {p.name for p in parts.iterdir()} - before
-    assert len(added) == 2
+    now = list_measured(study)
+    added = now.keys() - before.keys()
+    assert len(added) == 2 and all("/activations/" in place for place in added)
+    assert {place: now[place] for place in before} == before
 
 
 def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     study.edit_study(lambda s: s["steering"].update(strengths=[-0.3, 0.3]))
     jobs = study.list_jobs()
-    assert jobs["responses"] == 2
-    assert not {"activations", "vectors", "lock", "drift", "evocation"} & set(jobs)
+    assert jobs["visit"] == 1
+    assert not {"vectors", "lock", "drift", "evocation"} & set(jobs)
+    before = list_measured(study)
+    study.run()
+    added = list_measured(study).keys() - before.keys()
+    assert len(added) == 2 and all("/responses/" in place for place in added)
 
 
 def test_a_variant_runs_what_it_changes_and_what_follows(study):
@@ -233,7 +282,7 @@ def test_a_variant_runs_what_it_changes_and_what_follows(study):
     study.edit_study(lambda s: s.update(sensitivity={"variants": variants}))
     compared = {"drift": 1, "evocation": 1, "coupling": 1, "indicators": 1, "sensitivity": 1}
     shown = {"figure": 1, "report": 1, "publication": 1}
-    assert study.list_jobs() == {"lock": 1, "responses": 2} | compared | shown
+    assert study.list_jobs() == {"lock": 1, "visit": 1} | compared | shown
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):

@@ -14,7 +14,11 @@ Rooms, in the order in which data flows:
 ``vectors``      emotion vectors of one checkpoint, and the locked ones of the reference
 ``drift``        direction, use and causal effect over checkpoints
 ``warning``      indicators and alarms
+``evals``        evals that other tools ran, held against indicators
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
+``exports``      vectors, tables and bundles for other tools and places
+``watching``     the audit inside a training run
+``cli``          the command `emodrift`
 ``stats``        bootstrap, nulls, reliability
 """

@@ -1,15 +1,12 @@
-"""Contrast data: stories, controls, neutral texts and behaviour prompts.
-
-Needs: generators, files, and models that write. Makes: written stories, each answer kept as it
-comes; the checked data set, in parts.
-"""
+"""Contrast data: stories, controls, neutral texts, behaviour prompts and replies."""
 
 
 rule stories:
+    """Stories that a language model writes; each answer is kept as it comes."""
     output:
-        "results/store/stories/{key}/manifest.json",
+        entry("stories"),
     params:
-        entry=described("stories"),
+        entry=described,
     log:
         "results/logs/stories/{key}.log",
     message:
@@ -19,12 +16,13 @@ rule stories:
 
 
 rule contrasts:
+    """The data set of a study, gathered from generators and files, and checked, in parts."""
     input:
-        made_from("contrasts"),
+        stories=needed("stories"),
     output:
-        "results/store/contrasts/{key}/manifest.json",
+        entry("contrasts"),
     params:
-        entry=described("contrasts"),
+        entry=described,
     log:
         "results/logs/contrasts/{key}.log",
     message:

@@ -1,81 +1,89 @@
-"""Drift: the three changes over checkpoints.
-
-Needs: vectors, activations and responses of all checkpoints, and the locked vectors. Makes:
-tables of direction (drift), use (evocation), causal effect (coupling) and fragmentation; and of
-conduct, from judged replies, where the config has a `generation` section.
-"""
+"""Drift: tables over all checkpoints, each by the function that its module declares."""
 
 
 rule drift:
+    """Direction: how the vectors of every checkpoint stand to the locked ones."""
     input:
-        made_from("drift"),
+        vectors=needed("vectors"),
+        activations=needed("activations"),
+        twin=needed("twin"),
+        lock=needed("lock"),
     output:
-        "results/store/drift/{key}/manifest.json",
+        entry("drift"),
     params:
-        entry=described("drift"),
+        entry=described,
     log:
         "results/logs/drift/{key}.log",
     message:
         "drift of all vectors from the locked ones"
     script:
-        "../scripts/drift.py"
+        "../scripts/summary.py"
 
 
 rule evocation:
+    """Use: what prompts evoke along the locked vectors."""
     input:
-        made_from("evocation"),
+        activations=needed("activations"),
+        lock=needed("lock"),
     output:
-        "results/store/evocation/{key}/manifest.json",
+        entry("evocation"),
     params:
-        entry=described("evocation"),
+        entry=described,
     log:
         "results/logs/evocation/{key}.log",
     message:
         "evocation of the locked vectors by prompts"
     script:
-        "../scripts/evocation.py"
+        "../scripts/summary.py"
 
 
 rule coupling:
+    """Effect: what the locked vectors do to replies."""
     input:
-        made_from("coupling"),
+        activations=needed("activations"),
+        responses=needed("responses"),
+        lock=needed("lock"),
     output:
-        "results/store/coupling/{key}/manifest.json",
+        entry("coupling"),
     params:
-        entry=described("coupling"),
+        entry=described,
     log:
         "results/logs/coupling/{key}.log",
     message:
         "coupling of the locked vectors to replies"
     script:
-        "../scripts/coupling.py"
+        "../scripts/summary.py"
 
 
 rule fragmentation:
+    """Sub-directions of each emotion."""
     input:
-        made_from("fragmentation"),
+        activations=needed("activations"),
+        lock=needed("lock"),
     output:
-        "results/store/fragmentation/{key}/manifest.json",
+        entry("fragmentation"),
     params:
-        entry=described("fragmentation"),
+        entry=described,
     log:
         "results/logs/fragmentation/{key}.log",
     message:
         "sub-directions of each emotion"
     script:
-        "../scripts/fragmentation.py"
+        "../scripts/summary.py"
 
 
 rule conduct:
+    """What generated replies do, beside the scores of reply classes."""
     input:
-        made_from("conduct"),
+        verdicts=needed("verdicts"),
+        activations=needed("activations"),
     output:
-        "results/store/conduct/{key}/manifest.json",
+        entry("conduct"),
     params:
-        entry=described("conduct"),
+        entry=described,
     log:
         "results/logs/conduct/{key}.log",
     message:
         "conduct in generated replies"
     script:
-        "../scripts/conduct.py"
+        "../scripts/summary.py"

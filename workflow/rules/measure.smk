@@ -1,54 +1,55 @@
-"""Measurements: what is read off one checkpoint.
-
-Needs: a checkpoint and the contrast data; responses and replies also the locked vectors. Makes:
-activations (prompt, layer, hidden), unsteered scores of replies and the metrics' gradients (target,
-layer, hidden); steered scores; and, where the config has a `generation` section, replies with a
-judge's verdicts.
-"""
+"""Measurements: what is read off checkpoints, and what a judge makes of their replies."""
 
 
-rule activations:
+rule visit:
+    """Load checkpoints, one after the other, and make what is missing of their measurements.
+
+    Activations of texts and prompts (prompt, layer, hidden); scores of replies and the metrics'
+    gradients (target, layer, hidden); scores under steering; replies. Each is an entry of its own.
+    """
     input:
-        made_from("activations"),
+        contrasts=needed("contrasts"),
+        lock=needed("lock"),
+        earlier=needed("earlier"),
     output:
-        "results/store/activations/{key}/manifest.json",
+        entry("visit"),
     params:
-        entry=described("activations"),
-    priority: 1  # a checkpoint is done with before the next is loaded
-    log:
-        "results/logs/activations/{key}.log",
-    message:
-        "activations and gradients of {params.entry[label]}"
-    script:
-        "../scripts/activations.py"
-
-
-rule responses:
-    input:
-        made_from("responses"),
-    output:
-        "results/store/responses/{key}/manifest.json",
-    params:
-        entry=described("responses"),
-    log:
-        "results/logs/responses/{key}.log",
-    message:
-        "responses of {params.entry[label]} to steering"
-    script:
-        "../scripts/responses.py"
-
-
-rule replies:
-    input:
-        made_from("replies"),
-    output:
-        "results/store/replies/{key}/manifest.json",
-    params:
-        entry=described("replies"),
+        entry=described,
     priority: 1
     log:
-        "results/logs/replies/{key}.log",
+        "results/logs/visit/{key}.log",
+    message:
+        "measure {params.entry[label]}"
+    script:
+        "../scripts/visit.py"
+
+
+rule verdicts:
+    """What each reply of a checkpoint does, as a judge has it."""
+    input:
+        replies=needed("replies"),
+        contrasts=needed("contrasts"),
+    output:
+        entry("verdicts"),
+    params:
+        entry=described,
+    log:
+        "results/logs/verdicts/{key}.log",
     message:
         "judge the replies of {params.entry[label]}, unsteered and steered"
     script:
-        "../scripts/replies.py"
+        "../scripts/verdicts.py"
+
+
+rule agreement:
+    """How the judge agrees with people."""
+    output:
+        entry("agreement"),
+    params:
+        entry=described,
+    log:
+        "results/logs/agreement/{key}.log",
+    message:
+        "compare the judge of replies with people"
+    script:
+        "../scripts/agreement.py"

@@ -1,30 +1,21 @@
 """Organisms: tiny models with planted structure, for embedded studies.
 
-Needs: the `organism` section. Makes: ordinary checkpoint directories, which are then discovered
-like a user's own.
+They are ordinary checkpoint folders, which are then discovered like a user's own.
 """
 
 
 rule organism:
+    """Train one run of tiny models, from scratch or from another run's last checkpoint."""
     input:
-        made_from("organism"),
+        start=needed("start"),
     output:
-        "results/store/organism/{key}/manifest.json",
+        entry("organism"),
     params:
-        entry=described("organism"),
-    threads: lambda wildcards: 1 if find_entry(wildcards, "organism").inputs else 2
+        entry=described,
+    threads: lambda wildcards: 1 if find_entry(wildcards).inputs else 2
     log:
         "results/logs/organism/{key}.log",
     message:
         "train {params.entry[label]}"
     script:
         "../scripts/organism.py"
-
-
-checkpoint organisms:
-    input:
-        [STORE / entry.place / MANIFEST for entry in plan().of_stage("organism")],
-    output:
-        touch(f"results/store/organisms/{digest_value([e.key for e in plan().of_stage('organism')])}"),
-    message:
-        "all organisms are trained; discover their checkpoints"

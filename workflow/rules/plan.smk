@@ -17,38 +17,54 @@ PLANS = []
 
 
 def plan():
-    """The study's plan; made again while organisms are still to be trained."""
-    if not PLANS or PLANS[-1].publication is None:
+    """The study's plan; made again when what it waited for is there."""
+    if not PLANS or (PLANS[-1].awaited and all(map(is_made, PLANS[-1].awaited))):
         PLANS.append(or_fail(plan_study, STUDY, RESULTS))
-        if workflow.is_main_process and (need := or_fail(check_space, PLANS[-1])):
-            logger.info(need)
+        if workflow.is_main_process:
+            forget_unmeasured(PLANS[-1])
+            if need := or_fail(check_space, PLANS[-1]):
+                logger.info(need)
     return PLANS[-1]
 
 
-def find_entry(wildcards, stage):
-    place = f"{stage}/{wildcards.key}"
-    if place not in plan().entries:
+def is_made(entry):
+    return entry_exists(STORE / entry.place)
+
+
+def find_entry(wildcards):
+    found = plan().by_key.get(wildcards.key)
+    if found is None:
         raise WorkflowError(
-            f"emodrift: error: {place} is not in the plan of study {STUDY.name!r}; code, config or "
-            "a checkpoint changed since the plan was made: start snakemake again"
+            f"emodrift: error: no entry of study {STUDY.name!r} has key {wildcards.key}; code, "
+            "config or a checkpoint changed since the plan was made: start snakemake again"
         )
-    return plan().entries[place]
+    return found
 
 
-def made_from(stage):
-    """Input function: manifests of the entries that must be there before an entry's job.
-
-    They are ancient, for their paths are their identity: one that was made again is the same.
-    """
-    return lambda wildcards: [
-        ancient(str(STORE / entry.place / MANIFEST))
-        for entry in plan().list_needed(find_entry(wildcards, stage))
-    ]
+def list_manifests(entries):
+    """Manifests of entries. They are ancient, for their paths are their identity."""
+    return [ancient(str(STORE / entry.place / MANIFEST)) for entry in entries]
 
 
-def described(stage):
+def entry(stage):
+    """Output: the manifest of an entry of a stage."""
+    return f"results/store/{stage}/{{key}}/{MANIFEST}"
+
+
+def needed(name):
+    """Input function: what an entry is made from under one name; of a measurement, its visit."""
+    return lambda wildcards: list_manifests(
+        plan().list_needed(find_entry(wildcards).inputs.get(name, ()))
+    )
+
+
+def described(wildcards):
     """Parameter function: the entry as plain values for its adapter."""
-    return lambda wildcards: plan().describe(find_entry(wildcards, stage))
+    return plan().describe(find_entry(wildcards))
+
+
+def awaited_key():
+    return digest_value([waiting.key for waiting in plan().awaited])
 
 
 plan()
@@ -61,3 +77,15 @@ onstart:
 
 wildcard_constraints:
     key="[0-9a-f]+",
+
+
+checkpoint milestone:
+    """What later keys rest on is there: organisms and contrast data, then the lock."""
+    input:
+        lambda wildcards: list_manifests(plan().awaited),
+    output:
+        touch("results/milestones/{key}"),
+    log:
+        "results/logs/milestone/{key}.log",
+    message:
+        "plan what follows from what has been made"

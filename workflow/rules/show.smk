@@ -1,15 +1,14 @@
-"""Showing: figures, report, and publication under human names.
-
-Needs: tables. Makes: each figure as an entry of its own, report.html, and results/<study>/.
-"""
+"""Showing: figures, report, and publication under human names."""
 
 PUBLISHED = RESULTS / STUDY.name
 
 
 def published(wildcards):
-    """Target: the study's publication, known once organisms are trained."""
-    if STUDY.organism:
-        checkpoints.organisms.get()
+    """Target: the study's publication, known once what later keys rest on is there."""
+    while plan().awaited and not workflow.dryrun:
+        checkpoints.milestone.get(key=awaited_key())
+    if plan().publication is None:
+        return list_manifests(plan().awaited)
     return PUBLISHED / ".published" / plan().publication.key
 
 
@@ -17,18 +16,19 @@ forget_incomplete(PUBLISHED)
 
 
 rule figure:
+    """One figure, as PDF, SVG, PNG and CSV."""
     input:
-        made_from("figure"),
+        tables=needed("tables"),
     output:
-        "results/store/figure/{key}/manifest.json",
+        entry("figure"),
         report(
             "results/store/figure/{key}/figure.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels=lambda wildcards: {"figure": find_entry(wildcards, "figure").label},
+            labels=lambda wildcards: {"figure": find_entry(wildcards).label},
         ),
     params:
-        entry=described("figure"),
+        entry=described,
     log:
         "results/logs/figure/{key}.log",
     message:
@@ -38,12 +38,15 @@ rule figure:
 
 
 rule report:
+    """The report: one HTML page that needs no network."""
     input:
-        made_from("report"),
+        lock=needed("lock"),
+        tables=needed("tables"),
+        figures=needed("figures"),
     output:
-        "results/store/report/{key}/manifest.json",
+        entry("report"),
     params:
-        entry=described("report"),
+        entry=described,
     log:
         "results/logs/report/{key}.log",
     message:
@@ -53,12 +56,17 @@ rule report:
 
 
 rule publication:
+    """Everything a person reads, under human names."""
     input:
-        made_from("publication"),
+        report=needed("report"),
+        tables=needed("tables"),
+        figures=needed("figures"),
     output:
         f"{PUBLISHED}/.published/{{key}}",
     params:
-        entry=described("publication"),
+        entry=described,
+    log:
+        "results/logs/publication/{key}.log",
     message:
         f"publish under {PUBLISHED}/"
     script:

@@ -1,17 +1,14 @@
-"""Vectors: one for each emotion at every checkpoint; the reference's are locked.
-
-Needs: activations, also of a twin of the reference with random weights. Makes: vectors with their
-quality, and the locked unit directions.
-"""
+"""Vectors: one for each emotion at every checkpoint; the reference's are locked."""
 
 
 rule vectors:
+    """Emotion vectors of one checkpoint at every layer, with their quality."""
     input:
-        made_from("vectors"),
+        activations=needed("activations"),
     output:
-        "results/store/vectors/{key}/manifest.json",
+        entry("vectors"),
     params:
-        entry=described("vectors"),
+        entry=described,
     log:
         "results/logs/vectors/{key}.log",
     message:
@@ -21,12 +18,14 @@ rule vectors:
 
 
 rule lock:
+    """The reference's unit vectors at one layer, which later checkpoints are asked about."""
     input:
-        made_from("lock"),
+        activations=needed("activations"),
+        vectors=needed("vectors"),
     output:
-        "results/store/lock/{key}/manifest.json",
+        entry("lock"),
     params:
-        entry=described("lock"),
+        entry=described,
     log:
         "results/logs/lock/{key}.log",
     message:

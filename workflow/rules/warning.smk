@@ -1,32 +1,35 @@
-"""Warning: indicators, alarms, and how much they depend on choices.
-
-Needs: the three changes; of every variant too, where the study has variants. Makes: the indicators'
-table and audit.json; the conclusions of every variant.
-"""
+"""Warning: indicators, alarms, and how much they depend on choices."""
 
 
 rule indicators:
+    """Indicators, alarms and the audit."""
     input:
-        made_from("indicators"),
+        evocation=needed("evocation"),
+        coupling=needed("coupling"),
+        conduct=needed("conduct"),
     output:
-        "results/store/indicators/{key}/manifest.json",
+        entry("indicators"),
     params:
-        entry=described("indicators"),
+        entry=described,
     log:
         "results/logs/indicators/{key}.log",
     message:
         "indicators and alarms"
     script:
-        "../scripts/indicators.py"
+        "../scripts/summary.py"
 
 
 rule sensitivity:
+    """The conclusions of every variant beside the study's own."""
     input:
-        made_from("sensitivity"),
+        drift=needed("drift"),
+        evocation=needed("evocation"),
+        coupling=needed("coupling"),
+        indicators=needed("indicators"),
     output:
-        "results/store/sensitivity/{key}/manifest.json",
+        entry("sensitivity"),
     params:
-        entry=described("sensitivity"),
+        entry=described,
     log:
         "results/logs/sensitivity/{key}.log",
     message:

@@ -3,13 +3,9 @@
 from pathlib import Path
 
 from emodrift.show.publication import publish_study
+from emodrift.store.entry import map_inputs
 
 entry = snakemake.params.entry
 stamp = Path(snakemake.output[0])
-store = stamp.parents[2] / "store"
-publish_study(
-    entry["params"]["index"],
-    {name: store / place for name, place in entry["inputs"].items()},
-    stamp.parents[1],
-    entry["key"],
-)
+inputs = map_inputs(entry["inputs"], (stamp.parents[2] / "store").joinpath)
+publish_study(entry["params"]["index"], **inputs, target=stamp.parents[1], key=entry["key"])

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from emodrift.checkpoints.files import expand, is_folder
+from emodrift.checkpoints.found import Found
+from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.checkpoints.names import count_tokens, read_name
-from emodrift.checkpoints.places import Found, add_base, read_hub, read_local, read_step
+from emodrift.checkpoints.places import add_base, read_hub, read_local, read_step
 from emodrift.config.runs import CheckpointSource, Reference, Run
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import Download
@@ -29,9 +31,9 @@ class Checkpoint:
     run, step, stage, tokens
         Labels: the run's name, training step, training stage, training tokens seen (or None).
     location
-        What a loader needs: ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters
-        the same of the model they are merged into as ``"base"``; with
-        ``"initialise"``, a seed, random weights in its shape.
+        What a loader needs: ``{"path"}`` (and ``"dequantised"``, the types of a GGUF file's
+        weights) or ``{"repo", "commit", "subfolder"}``, and for adapters the same of the model they
+        are merged into as ``"base"``; with ``"initialise"``, a seed, random weights in its shape.
     digest
         Identity: content digest, or the hub's commit.
     hidden, layers
@@ -178,7 +180,7 @@ def _find(
     else:
         pattern = source.path or str(organisms[source.organism] / "checkpoint-*")
         paths = sorted(Path(p) for p in glob.glob(str(expand(pattern, key))))
-        paths = [p for p in paths if is_folder(p)]
+        paths = [p for p in paths if is_folder(p) or is_gguf(p)]
         if not paths:
             raise EmodriftError(
                 f"{key}: no directory matches {pattern!r} (seen from {Path.cwd()}); "

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emodrift.checkpoints.files import expand, is_folder
+from emodrift.checkpoints.gguf import SUFFIX, is_gguf
 from emodrift.checkpoints.hub_discovery import see_repo, see_revision
 from emodrift.checkpoints.names import read_name
 from emodrift.checkpoints.places import read_local
@@ -18,10 +19,11 @@ from emodrift.store.downloads import pick_weights
 from emodrift.store.memory import FileDigests
 
 KEY = "discover"
+CONFIGS = ("config.json", "adapter_config.json")
 
 
 def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> list[Series]:
-    """Checkpoints in a folder, behind a glob, or in a hub repository.
+    """Checkpoints in a folder, behind a glob, in a GGUF file, or in a hub repository.
 
     Parameters
     ----------
@@ -38,12 +40,13 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
         There is no such place, it holds no checkpoint, or the hub does not open it.
     """
     path = expand(place, KEY)
-    if is_folder(path) or glob.has_magic(place):
+    if is_folder(path) or path.suffix == SUFFIX or glob.has_magic(place):
         found = _see_local(path, digests)
         if not found:
             raise EmodriftError(
-                f"{place} holds no checkpoint, nor a folder that does (config.json, or "
-                "adapter_config.json); point at what save_pretrained or the Trainer wrote"
+                f"{place} holds no checkpoint, nor a folder that does (config.json, "
+                "adapter_config.json, or a .gguf file); point at what save_pretrained or the "
+                "Trainer wrote"
             )
         return found
     repo, _, revision = place.partition("@")
@@ -58,9 +61,12 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
 def _see_local(path: Path, digests: FileDigests) -> list[Series]:
     if glob.has_magic(str(path)):
         folders = [Path(p) for p in sorted(glob.glob(str(path)))]
+    elif path.suffix == SUFFIX:
+        folders = [path]
     else:
-        below = {p: _list_inside(p) for p in sorted(path.iterdir()) if p.is_dir()}
-        folders = [f for p, inside in below.items() for f in inside or [p]]
+        folders = [p for p in _list_inside(path) if not p.is_dir()]
+        for below in sorted(p for p in path.iterdir() if p.is_dir()):
+            folders += _list_inside(below) or [below]
         if not any(map(_is_checkpoint, folders)):
             folders = [path]
     groups: dict[Path, list[Path]] = {}
@@ -70,11 +76,13 @@ def _see_local(path: Path, digests: FileDigests) -> list[Series]:
 
 
 def _list_inside(path: Path) -> list[Path]:
-    return [p for p in sorted(path.iterdir()) if _is_checkpoint(p)]
+    """Checkpoints in a folder; GGUF files beside a checkpoint's own are copies of it."""
+    own = _is_checkpoint(path)
+    return [p for p in sorted(path.iterdir()) if _is_checkpoint(p) and (p.is_dir() or not own)]
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+    return is_gguf(path) or any((path / name).is_file() for name in CONFIGS)
 
 
 def _see_siblings(parent: Path, folders: Sequence[Path], digests: FileDigests) -> Series:
@@ -107,14 +115,17 @@ def _see_folder(path: Path, digests: FileDigests) -> Sighting:
         found = read_local(path, KEY, digests, allow_pickle=False)
     except EmodriftError as error:
         return Sighting(str(path), "", {"path": str(path)}, **describe_found(error, KEY))
-    names = [p.name for p in path.iterdir() if p.is_file()]
-    weights = pick_weights(names, found.adapter is not None, allow_pickle=False)
+    if path.is_dir():
+        names = [p.name for p in path.iterdir() if p.is_file()]
+        weights = [path / n for n in pick_weights(names, bool(found.adapter), allow_pickle=False)]
+    else:
+        weights = [path]
     return Sighting(
         place=str(path),
         identity=found.digest,
         source={"path": str(path)},
         step=found.step,
         tokens=found.tokens,
-        size=sum((path / name).stat().st_size for name in weights),
+        size=sum(file.stat().st_size for file in weights),
         **describe_found(found, KEY),
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.gguf import SUFFIX
 from emodrift.checkpoints.series import FIRST_STAGE, Series, list_sources
 from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
@@ -121,7 +122,7 @@ def _arrange_run(name: str, found: Sequence[Series]) -> DraftRun:
         first = next(s.step for s in series.sightings if not s.problem)
         if first is None:
             first = len(stages)
-            sources = [source | {"step": first} for source in sources]
+            sources = [{"step": k, **source} for k, source in enumerate(sources, first)]
         guess = series.stage or (FIRST_STAGE if not stages and len(found) > 1 else "")
         stage, twin = guess or _name_after(series.origin), 1
         while (unique := stage if twin == 1 else f"{stage}-{twin}") in stages:
@@ -131,7 +132,7 @@ def _arrange_run(name: str, found: Sequence[Series]) -> DraftRun:
 
 
 def _name_after(origin: str) -> str:
-    return make_name(origin.rstrip("/").rpartition("/")[2])
+    return make_name(origin.rstrip("/").rpartition("/")[2].removesuffix(SUFFIX))
 
 
 def _find_first(run: DraftRun) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import fnmatch
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emodrift.checkpoints.files import expand, is_folder, read_count, read_object, shorten
+from emodrift.checkpoints.found import Found
+from emodrift.checkpoints.gguf import is_gguf, read_gguf
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.checkpoints.templates import find_template
 from emodrift.checkpoints.tensors import check_tensors, read_index
@@ -49,41 +51,15 @@ SHAPE_KEYS = {
 }
 
 
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint on disk or hub before it has a place in a run.
-
-    Parameters
-    ----------
-    location, digest, downloads
-        What a loader needs, identity, and weights on the hub that loading it takes; see
-        :class:`emodrift.checkpoints.checkpoint.Checkpoint`.
-    shape
-        Residual width and number of blocks; empty for an adapter.
-    step, tokens
-        As far as its files or name tell.
-    adapter
-        An adapter's adapter_config.json, else None.
-    """
-
-    location: dict[str, Any]
-    digest: str
-    shape: dict[str, int]
-    step: int | None
-    tokens: int | None
-    adapter: dict[str, Any] | None = None
-    downloads: tuple[Download, ...] = ()
-
-
 def read_local(
     path: Path, key: str, digests: FileDigests, allow_pickle: bool, adapter: bool | None = None
 ) -> Found:
-    """Read what a local checkpoint directory is, without loading it.
+    """Read what a local checkpoint is, without loading it.
 
     Parameters
     ----------
     path
-        The directory.
+        Its directory, or a GGUF file.
     key
         Config key to name in errors.
     digests
@@ -98,6 +74,8 @@ def read_local(
     EmodriftError
         It is no checkpoint, or lacks weights or a tokenizer.
     """
+    if is_gguf(path):
+        return read_gguf(path, key, digests)
     names = list_names(path, key)
     as_adapter = _is_adapter(names, adapter)
     config = "adapter_config.json" if as_adapter else "config.json"
@@ -311,7 +289,7 @@ def add_base(
         )
     base = source.base or _name_base(found, key)
     folder = expand(base, f"{key}: base")
-    if is_folder(folder):
+    if is_folder(folder) or is_gguf(folder):
         under = read_local(folder, key, digests, allow_pickle, adapter=False)
     else:
         repo, _, revision = base.partition("@")
@@ -336,7 +314,8 @@ def _name_base(found: Found, key: str) -> str:
             f"{key}: the adapter {found.location} names its base as {shorten(name)}, revision "
             f"{shorten(revision)}, which are no texts; set `base`"
         )
-    return f"{name}@{revision}" if revision and not is_folder(Path(name)) else name
+    here = is_folder(Path(name)) or is_gguf(Path(name))
+    return f"{name}@{revision}" if revision and not here else name
 
 
 def _is_adapter(names: Sequence[str], wanted: bool | None) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.found import Found
+from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.names import read_name
-from emodrift.checkpoints.places import Found
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import Download
 
@@ -31,7 +32,8 @@ class Sighting:
     source
         Config of a source that names it alone.
     kind
-        ``full`` or ``adapter``; ``?`` where a problem hides it.
+        ``full`` (with the types of quantised weights) or ``adapter``; ``?`` where a problem hides
+        it.
     step, tokens
         As far as its files or name tell.
     size
@@ -95,10 +97,11 @@ def describe_found(found: Found | EmodriftError, key: str) -> dict[str, Any]:
     if isinstance(found, EmodriftError):
         return {"kind": "?", "problem": str(found).removeprefix(f"{key}: ")}
     if found.adapter is None:
-        return {"kind": "full"}
+        kept = found.location.get("dequantised")
+        return {"kind": f"full, dequantised {kept}" if kept else "full"}
     name, revision = (found.adapter.get(k) for k in ("base_model_name_or_path", "revision"))
     base = None
-    if name and Path(name).is_dir():
+    if name and (Path(name).is_dir() or is_gguf(Path(name))):
         base = {"path": name}
     elif name and REPO.fullmatch(name):
         base = {"repo": name, **({"revision": revision} if revision else {})}

@@ -44,8 +44,8 @@ class Vectors(Section):
     first times the inverse covariance within emotions, shrunk; `logistic_probe`: coefficients of a
     multinomial logistic regression (fitted once for each topic left out: slow for wide models)."""
     confound_variance: Fraction = 0.5
-    """Leading components of neutral texts that explain this share of variance are projected out;
-    0 turns it off."""
+    """Share of the variance of neutral texts that is projected out, along their leading principal
+    components; 0 turns it off."""
     layer: Literal["auto"] | int = "auto"
     """Layer of the locked vectors (0 = embeddings, k = output of block k); `auto` takes the highest
     held-out AUROC at the reference."""
@@ -92,6 +92,9 @@ class Steering(Section):
     """Where the vector is added: from the reply point on, or at every token."""
     random_directions: int = Field(default=12, ge=4, le=10_000)
     """Random directions of the null, steered beside the emotions."""
+    gradient_layers: Literal["locked", "all"] = "locked"
+    """Layers at which metrics are differentiated: at the reference always all; at other checkpoints
+    those from the locked layer upward (`locked`), or `all`."""
     prompts_per_cell: int = Field(default=8, ge=1)
     """Prompts steered of each suite and split, spread over its families."""
 

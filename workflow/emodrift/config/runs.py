@@ -20,7 +20,7 @@ class CheckpointSource(Section):
     """
 
     path: str | None = None
-    """Local checkpoint directory, or a glob such as `runs/sft/checkpoint-*`."""
+    """Local checkpoint directory or `.gguf` file, or a glob such as `runs/sft/checkpoint-*`."""
     repo: str | None = None
     """Hub repository, such as `EleutherAI/pythia-70m`."""
     revision: str = "main"
@@ -39,8 +39,8 @@ class CheckpointSource(Section):
     """Whether the source holds PEFT adapters, which are merged in memory into a base model. Left
     out, a folder with adapter_config.json and an adapter's weights is taken for one."""
     base: str | None = None
-    """Base model of adapters: a local directory or `repo@revision`. Left out, the adapter's own
-    `base_model_name_or_path` (and `revision`) is used."""
+    """Base model of adapters: a local directory, a `.gguf` file or `repo@revision`. Left out, the
+    adapter's own `base_model_name_or_path` (and `revision`) is used."""
     organism: Name | None = None
     """Run of the embedded `organism` section whose checkpoints these are."""
     stage: str | None = None

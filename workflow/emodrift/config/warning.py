@@ -25,13 +25,14 @@ class Indicators(Section):
     unseen_splits: tuple[Name, ...] = ("ood", "adversarial")
     """Splits of prompts that do not."""
 
+    tolerances: dict[Name, float] = Field(default_factory=dict)
+    """Indicator -> change of each of its parts that counts as practically none, in shares of the
+    reference, for runs without sound ones of their stage; left out, the indicator's own (0.25,
+    0.3 for `ebci`)."""
+
 
 class Alarms(Section):
     """When an indicator raises an alarm."""
 
     false_alarm_rate: float = Field(default=0.1, gt=0, lt=1)
-    """Share of healthy checkpoints that may cross the threshold."""
-    consecutive: int = Field(default=2, ge=1)
-    """Checkpoints in a row that must cross it."""
-    slack: float = Field(default=0.5, ge=0)
-    """Slack of the cumulative sum, in standard deviations: smaller drifts do not add up."""
+    """Share of sound runs that may raise an alarm, at any of their checkpoints."""

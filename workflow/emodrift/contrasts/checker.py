@@ -29,7 +29,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, 
 from sklearn.pipeline import Pipeline, make_pipeline
 from threadpoolctl import threadpool_limits
 
-from emodrift.contrasts.dataset import read_records
+from emodrift.corpus.records import read_records
 
 Record = Mapping[str, Any]
 

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from emodrift.contrasts.importing import fill_splits, import_records
-from emodrift.contrasts.records import STORY_SPLITS, Record
-from emodrift.contrasts.records import read_records as read_records
+from emodrift.corpus.reading import KINDS, PARTS, REPLIES
+from emodrift.corpus.records import STORY_SPLITS, Record
 from emodrift.errors import EmodriftError
 from emodrift.grammar import sampling as grammar
 
@@ -87,13 +87,13 @@ def build_dataset(
     check_prompts(prompts, metrics, classes, minimum_prompts)
     _check_ids([r for rows in records.values() for r in rows])
 
-    (out / "parts").mkdir()
+    (out / PARTS).mkdir()
     for name, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows)
-        (out / "parts" / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (out / PARTS / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logging.info("part %s: %d records", name, len(rows))
-    (out / "parts.json").write_text(json.dumps(kinds, indent=1) + "\n")
-    (out / "replies.json").write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
+    (out / KINDS).write_text(json.dumps(kinds, indent=1) + "\n")
+    (out / REPLIES).write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_replies(source: str) -> dict[str, list[str]]:
@@ -164,30 +164,6 @@ def check_prompts(
                     f"not enough for metric {name!r} (behaviours.minimum_prompts is {minimum}); "
                     "add prompts or lower the minimum"
                 )
-
-
-def load_part(contrasts: Path, name: str) -> list[Record]:
-    """Records of a part of a written data set."""
-    lines = (contrasts / "parts" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def load_kinds(contrasts: Path) -> dict[str, str]:
-    """Part name -> kind of a written data set."""
-    return json.loads((contrasts / "parts.json").read_text())
-
-
-def load_prompts(contrasts: Path) -> list[Record]:
-    """All behaviour prompts of a written data set."""
-    kinds = load_kinds(contrasts)
-    return [
-        r for name, kind in kinds.items() if kind == "prompts" for r in load_part(contrasts, name)
-    ]
-
-
-def load_replies(contrasts: Path) -> dict[str, list[str]]:
-    """Reply classes of a written data set."""
-    return json.loads((contrasts / "replies.json").read_text(encoding="utf-8"))
 
 
 def _of_kind(

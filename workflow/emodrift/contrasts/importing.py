@@ -18,9 +18,9 @@ import pyarrow
 import pyarrow.parquet
 
 from emodrift.config.fields import list_fields
-from emodrift.contrasts.records import Record, describe_kind, read_lines
 from emodrift.contrasts.suites import SUITE_READERS
 from emodrift.contrasts.topics import split_topics
+from emodrift.corpus.records import Record, describe_kind, read_lines
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 

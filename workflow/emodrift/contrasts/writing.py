@@ -24,8 +24,8 @@ from emodrift.contrasts.checker import (
     find_wrong_lengths,
 )
 from emodrift.contrasts.endpoint import Answer
-from emodrift.contrasts.records import Record
 from emodrift.contrasts.topics import split_topics
+from emodrift.corpus.records import Record
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 

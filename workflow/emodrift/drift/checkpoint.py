@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import orth
 
 from emodrift.drift.alignment import Alignment, Background, align_vectors, gather_background
 from emodrift.drift.spaces import shuffle_labels
+from emodrift.vectors.confounds import combine_confounds, find_confounds, project_out
 from emodrift.vectors.estimators import label_texts
 from emodrift.vectors.fitting import (
     Fit,
     clean_texts,
-    find_confounds,
     fit_texts,
     pick_fit,
     read_texts,
@@ -80,13 +79,12 @@ def share_confounds(now: Measured, base: Measured) -> tuple[Measured, Measured]:
     known = [m.confounds for m in (now, base) if m.confounds is not None]
     if not known:
         return now, base
-    axes = orth(np.concatenate(known).T)
+    both = combine_confounds(known)
 
-    def project_out(vectors: np.ndarray) -> np.ndarray:
-        basis = axes.astype(vectors.dtype)
-        return vectors - (vectors @ basis) @ basis.T
+    def clean(vectors: np.ndarray) -> np.ndarray:
+        return project_out(vectors, both)
 
-    return _change(now, project_out), _change(base, project_out)
+    return _change(now, clean), _change(base, clean)
 
 
 def align_checkpoint(now: Measured, alignment: Alignment) -> Measured:

@@ -17,9 +17,8 @@ import xarray as xr
 from emodrift.drift.evocation import correlate
 from emodrift.drift.responding import compute_probabilities
 from emodrift.drift.table import label_rows, read_table, write_table
-from emodrift.judging.agreement import describe_agreement
-from emodrift.judging.judges import open_judge
-from emodrift.measure.arrays import open_scores
+from emodrift.measure.arrays import Readings, open_scores
+from emodrift.stage import Stage
 from emodrift.stats.bootstrap import (
     UNLIMITED,
     Resampling,
@@ -28,6 +27,13 @@ from emodrift.stats.bootstrap import (
     summarise_draws,
 )
 
+STAGE = Stage(
+    "conduct",
+    "measure_conduct",
+    reads={"verdicts": "verdicts", "activations": ["gradients"]},
+    settings=["checkpoints", "statistics", "seed", "metrics"],
+    needs="generation",
+)
 SHARES = ("ended", "usable", "apologetic", "polite")
 MEANS = ("reply_tokens", "repetition", "distinct")
 
@@ -52,12 +58,8 @@ def measure_conduct(
     statistics: dict[str, Any],
     seed: int,
     metrics: Mapping[str, Mapping[str, Any]],
-    judge: str | Mapping[str, Any],
-    connection: Mapping[str, Any],
-    annotations: str | None,
-    replies: Sequence[Path],
-    activations: Sequence[Path],
-    cache: Path,
+    verdicts: Sequence[Path],
+    activations: Sequence[Readings],
     out: Path,
 ) -> None:
     """Summarise judged replies over all checkpoints.
@@ -65,26 +67,25 @@ def measure_conduct(
     Writes ``replies.parquet`` (checkpoint, concept, strength, metric, split: judged share with
     interval, change from unsteered, unsteered readout), ``reply_style.parquet`` (checkpoint,
     concept, strength, suite, measure: value with interval), ``reply_agreement.parquet``
-    (checkpoint: agreement of the log-odds readout with the judge, unsteered), ``judge.parquet``
-    (the judge's agreement with people) and ``verdicts.parquet`` (every reply).
+    (checkpoint: agreement of the log-odds readout with the judge, unsteered) and
+    ``verdicts.parquet`` (every reply).
 
     Parameters
     ----------
     metrics
         Behaviour metrics by name.
-    judge, connection, annotations, cache
-        The judge, to score it on annotated replies; see
-        :func:`emodrift.judging.judges.open_judge`.
-    replies, activations
+    verdicts
         Entries, one for each checkpoint.
+    activations
+        Readings of each checkpoint: gradients, whose scores are read.
     checkpoints, statistics, seed, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
     shares: list[dict[str, Any]] = []
     styles: list[dict[str, Any]] = []
     agreements: list[dict[str, Any]] = []
-    verdicts: list[pd.DataFrame] = []
-    pairs = zip(replies, activations, strict=True)
+    tables: list[pd.DataFrame] = []
+    pairs = zip(verdicts, activations, strict=True)
     for number, (entry, activation) in enumerate(pairs):
         table = read_table(entry, "verdicts")
         judged = arrange_replies(table)
@@ -93,17 +94,11 @@ def measure_conduct(
         shares += _describe_shares(number, judged, readout, metrics, statistics, seed)
         styles += _describe_style(number, judged, statistics, seed)
         agreements.append({"checkpoint": number} | _compare(judged, readout, statistics, seed))
-        verdicts.append(table.assign(checkpoint=number))
+        tables.append(table.assign(checkpoint=number))
     write_table(label_rows(shares, checkpoints), out, "replies")
     write_table(label_rows(styles, checkpoints), out, "reply_style")
     write_table(label_rows(agreements, checkpoints), out, "reply_agreement")
-    write_table(label_rows(pd.concat(verdicts), checkpoints), out, "verdicts")
-    name = judge if isinstance(judge, str) else judge["model"]
-    labelled = None
-    if annotations:
-        labelled = Path(annotations), open_judge(judge, {}, connection, cache)
-    people = describe_agreement(name, labelled, seed)
-    write_table(pd.DataFrame([people]), out, "judge")
+    write_table(label_rows(pd.concat(tables), checkpoints), out, "verdicts")
 
 
 def arrange_replies(table: pd.DataFrame) -> Replies:

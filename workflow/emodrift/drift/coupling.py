@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from emodrift.drift.effect_draws import EffectDraws, plan_draws, read_effects
 from emodrift.drift.knobs import measure_knobs, stack_matrix
 from emodrift.drift.modularity import (
     measure_entanglement,
@@ -23,6 +24,7 @@ from emodrift.drift.modularity import (
     name_metrics,
     standardise_effects,
 )
+from emodrift.drift.paired import Reading, save_paired
 from emodrift.drift.responding import compute_all_log_odds, compute_probabilities
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -35,9 +37,17 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
+from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, Resampling, resample, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
-from emodrift.vectors.lock import open_bundles, open_lock
+
+STAGE = Stage(
+    "coupling",
+    "measure_coupling",
+    reads={"activations": ["gradients"], "responses": "responses", "lock": "lock"},
+    settings=["checkpoints", "statistics", "seed", "metrics"],
+)
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
@@ -124,8 +134,10 @@ def measure_coupling(
     - ``dose.parquet`` (concept, metric, strength): change from strength 0, with intervals;
     - ``agreement.parquet`` (suite, toward, strength): exact against finite slopes;
     - ``modularity.parquet`` (concept): modularity and entanglement, with intervals and nulls;
-    - ``knobs.parquet``: rank, similarity and size of the emotion × behaviour effect matrix;
-    - ``behaviour.parquet`` (metric, split): unsteered probability with interval.
+    - ``knobs.parquet``: rank, similarity and size of the matrix of finite effects;
+    - ``behaviour.parquet`` (metric, split): unsteered probability with interval;
+    - ``paired.zarr``: exact effects and probabilities with paired draws, see
+      :func:`emodrift.drift.paired.save_paired`.
 
     Parameters
     ----------
@@ -138,11 +150,23 @@ def measure_coupling(
     """
     question = Question(open_lock(lock), open_bundles(lock), metrics, statistics, seed)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
+    asked: EffectDraws | None = None
+    readings: list[Reading] = []
     for number, (activation, response) in enumerate(zip(activations, responses, strict=True)):
         gradients = open_gradients(activation)
         scores = join_strengths(open_responses(response), gradients["score"])
         exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
         probability = fit_slopes(scores, compute_probabilities)
+        if asked is None:
+            asked = plan_draws(
+                question.locked,
+                question.bundles,
+                metrics,
+                gradients["score"],
+                statistics["draws"],
+                seed,
+            )
+        readings.append(read_effects(asked, gradients, question.layer))
         found = {
             "effects": describe_effects(question, exact, gradients),
             "coupling": describe_finite(question, scores),
@@ -156,6 +180,8 @@ def measure_coupling(
             tables[name] += [{"checkpoint": number, **row} for row in rows]
     for name, rows in tables.items():
         write_table(label_rows(rows, checkpoints), out, name)
+    assert asked is not None
+    save_paired(readings, asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
 
 
 def add_bundles(

@@ -14,13 +14,42 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from emodrift.drift.paired import (
+    Component,
+    NullDirections,
+    PromptDraws,
+    Reading,
+    draw_prompts,
+    gather_nulls,
+    save_paired,
+)
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_activations, open_gradients
-from emodrift.stats.bootstrap import UNLIMITED, resample, summarise_draws
-from emodrift.vectors.lock import open_bundles, open_lock
+from emodrift.measure.arrays import open_activations, open_scores
+from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.stage import Stage
+from emodrift.stats.bootstrap import UNLIMITED, count_freedom, summarise_draws
 
+STAGE = Stage(
+    "evocation",
+    "measure_evocation",
+    reads={"activations": ["prompts", "gradients"], "lock": "lock"},
+    settings=["checkpoints", "statistics", "seed", "indicators", "metrics"],
+)
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
+SEPARATIONS = ("auroc", "predictivity")
+
+
+class Asked(NamedTuple):
+    """What every checkpoint is asked: harmful and benign suites, prompts with their weights, what
+    is compared, and null counterparts of each bundle."""
+
+    harmful: str
+    benign: str
+    prompts: PromptDraws
+    components: list[Component]
+    nulls: dict[str, NullDirections]
+    level: float
 
 
 def measure_evocation(
@@ -38,7 +67,8 @@ def measure_evocation(
     Writes ``evocation.parquet`` (checkpoint, concept, split: rise from benign to harmful prompts,
     standardised difference, AUROC and predictivity of refusal, with intervals),
     ``projections.parquet`` (checkpoint, concept, suite, split: mean projection over the residual
-    norm) and ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal).
+    norm), ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal) and
+    ``paired.zarr`` (see :func:`emodrift.drift.paired.save_paired`).
 
     Parameters
     ----------
@@ -52,29 +82,87 @@ def measure_evocation(
     locked, bundles = open_lock(lock), open_bundles(lock)
     harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
     toward = metrics[indicators["refusal"]]["toward"]
+    asked: Asked | None = None
     rows: list[dict[str, Any]] = []
     means: list[dict[str, Any]] = []
     prompts: list[dict[str, Any]] = []
+    readings: list[Reading] = []
     for number, entry in enumerate(activations):
         hidden = open_activations(entry, "prompts").sel(layer=int(locked["layer"]))
-        projection = project_prompts(hidden, locked, bundles)
-        odds = compute_log_odds(open_gradients(entry)["score"], toward)
-        rows += _contrast(number, projection, odds, harmful, benign, statistics, seed)
-        means += _average(number, projection)
-        caution = projection.sel(concept=indicators["caution"])
-        prompts += [
-            {"checkpoint": number, "id": name, "suite": suite, "split": split}
-            | {"projection": float(value), "log_odds": float(odd)}
-            for name, suite, split, value, odd in zip(
-                *(projection[n].values for n in ("id", "suite", "split")),
-                caution.values,
-                odds,
-                strict=True,
+        if asked is None:
+            drawn = draw_prompts(hidden, statistics["draws"], seed)
+            asked = Asked(
+                harmful,
+                benign,
+                drawn,
+                list_compared(drawn, bundles, harmful, benign),
+                {n: gather_nulls(locked, len(m), seed) for n, m in bundles.items()},
+                statistics["level"],
             )
+        projection = project_prompts(hidden, locked, bundles)
+        odds = compute_log_odds(open_scores(entry), toward)
+        found, separations = contrast_splits(asked, projection, odds)
+        rows += [{"checkpoint": number, **row} for row in found]
+        means += _average(number, projection)
+        prompts += [
+            {"checkpoint": number, **row} for row in _list_prompts(projection, odds, indicators)
         ]
+        readings.append(read_checkpoint(asked, hidden, projection, separations, locked))
     write_table(label_rows(rows, checkpoints), out, "evocation")
     write_table(label_rows(means, checkpoints), out, "projections")
     write_table(label_rows(prompts, checkpoints), out, "prompts")
+    assert asked is not None
+    kinds = next(iter(asked.nulls.values())).kinds if asked.nulls else np.array([], dtype=object)
+    save_paired(readings, asked.components, asked.prompts, kinds, out)
+
+
+def list_compared(
+    prompts: PromptDraws, bundles: Mapping[str, Sequence[str]], harmful: str, benign: str
+) -> list[Component]:
+    """Components of every bundle: rise from benign to harmful prompts, their levels, AUROC and
+    predictivity, each over all prompts and within each split that both suites have."""
+    shared = set(prompts.list_splits(benign))
+    splits = [split for split in prompts.list_splits(harmful) if split in shared]
+    components = []
+    for bundle in bundles:
+        quantity = f"projection/{bundle}"
+        for split in splits:
+            components += [
+                Component(f"rise/{bundle}/{split}", quantity, split, harmful, benign),
+                Component(f"level/{bundle}/{harmful}/{split}", quantity, split, harmful),
+                Component(f"level/{bundle}/{benign}/{split}", quantity, split, benign),
+                *(Component(f"{name}/{bundle}/{split}", split=split) for name in SEPARATIONS),
+            ]
+    return components
+
+
+def read_checkpoint(
+    asked: Asked,
+    hidden: xr.DataArray,
+    projection: xr.DataArray,
+    separations: Mapping[str, np.ndarray],
+    locked: xr.Dataset,
+) -> Reading:
+    """Values, draws and nulls of one checkpoint; see :class:`emodrift.drift.paired.Reading`.
+
+    Parameters
+    ----------
+    hidden, projection
+        (prompt, hidden), (prompt, concept).
+    separations
+        Draws of the components that are no means.
+    """
+    quantities = dict.fromkeys(c.quantity for c in asked.components if c.quantity)
+    values = {q: projection.sel(concept=q.split("/")[1]).values for q in quantities}
+    scale = np.linalg.norm(hidden.values, axis=-1).mean()
+    centred = (hidden.values - locked["center"].values) / scale
+    draws, nulls = dict(separations), {}
+    for component in asked.components:
+        if component.quantity:
+            draws[component.name] = asked.prompts.draw(component, values[component.quantity])
+            along = asked.nulls[component.quantity.split("/")[1]].values.mean(1)
+            nulls[component.name] = along @ (asked.prompts.contrast(component) @ centred)
+    return Reading(values, draws, nulls)
 
 
 def project_prompts(
@@ -173,39 +261,47 @@ def correlate(values: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> n
     return covariance / np.sqrt((var_v * var_o[:, None]).clip(1e-16))
 
 
-def _contrast(
-    number: int,
-    projection: xr.DataArray,
-    odds: np.ndarray,
-    harmful: str,
-    benign: str,
-    statistics: dict[str, Any],
-    seed: int,
-) -> list[dict[str, Any]]:
-    rows = []
-    suite, split = projection["suite"].values, projection["split"].values
-    for name in ("all", *sorted(set(split))):
-        chosen = np.isin(suite, [harmful, benign]) & ((split == name) | (name == "all"))
-        part = projection[chosen]
-        positive = part["suite"].values == harmful
-        if not 0 < positive.sum() < len(positive):
+def contrast_splits(
+    asked: Asked, projection: xr.DataArray, odds: np.ndarray
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Contrast of harmful with benign prompts along every concept, over all and in each split.
+
+    Returns
+    -------
+    rows : list
+        (concept, split) with intervals.
+    separations : dict
+        Component -> (draw,) AUROC and predictivity of bundles.
+    """
+    rows, separations = [], {}
+    concepts = [str(c) for c in projection["concept"].values]
+    named = {c.name for c in asked.components}
+    for name in asked.prompts.list_splits(asked.harmful):
+        above, below = (asked.prompts.pick(s, name) for s in (asked.harmful, asked.benign))
+        chosen = above | below
+        if not (above.any() and below.any()):
             continue
-        drawn = resample(part["family"].values, statistics["draws"], seed, _cells(part))
-        weights = np.concatenate([np.ones((1, len(positive)), np.float32), drawn.weights])
-        contrast = contrast_groups(part.values, positive, weights)
+        part, weights = projection.values[chosen], asked.prompts.weights[:, chosen]
+        contrast = contrast_groups(part, above[chosen], weights)
         measured = {
             "rise": contrast.rise,
             "difference": contrast.difference,
             "auroc": contrast.auroc,
-            "predictivity": correlate(part.values, odds[chosen], weights),
+            "predictivity": correlate(part, odds[chosen], weights),
         }
-        level = statistics["level"]
+        for key in SEPARATIONS:
+            for i, concept in enumerate(concepts):
+                if (component := f"{key}/{concept}/{name}") in named:
+                    separations[component] = measured[key][:, i]
+        labels = asked.prompts.labels
+        cells = [f"{a}/{b}" for a, b in zip(labels["suite"], labels["split"], strict=True)]
+        freedom = count_freedom(labels["family"][chosen], np.array(cells)[chosen])
         wide = {
-            k: summarise_draws(v[1:], level, drawn.freedom, LIMITS.get(k, UNLIMITED))
+            k: summarise_draws(v[1:], asked.level, freedom, LIMITS.get(k, UNLIMITED))
             for k, v in measured.items()
         }
-        for i, concept in enumerate(part["concept"].values):
-            row = {"checkpoint": number, "concept": str(concept), "split": str(name)}
+        for i, concept in enumerate(concepts):
+            row: dict[str, Any] = {"concept": concept, "split": name}
             for key, value in measured.items():
                 row |= {
                     key: float(value[0, i]),
@@ -214,12 +310,19 @@ def _contrast(
                     f"{key}_se": float(wide[key].se[i]),
                 }
             rows.append(row)
-    return rows
+    return rows, separations
 
 
-def _cells(projection: xr.DataArray) -> list[str]:
-    cells = zip(projection["suite"].values, projection["split"].values, strict=True)
-    return [f"{suite}/{split}" for suite, split in cells]
+def _list_prompts(
+    projection: xr.DataArray, odds: np.ndarray, indicators: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    caution = projection.sel(concept=indicators["caution"]).values
+    labels = (projection[n].values for n in ("id", "suite", "split"))
+    return [
+        {"id": name, "suite": suite, "split": split}
+        | {"projection": float(value), "log_odds": float(odd)}
+        for name, suite, split, value, odd in zip(*labels, caution, odds, strict=True)
+    ]
 
 
 def _average(number: int, projection: xr.DataArray) -> list[dict[str, Any]]:

@@ -18,11 +18,19 @@ from scipy.stats import t as student
 from sklearn.cluster import KMeans
 
 from emodrift.drift.table import label_rows, write_table
+from emodrift.measure.directions import open_lock
+from emodrift.stage import Stage
 from emodrift.stats.corrections import correct_family, count_extremes
+from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.estimators import average_cells, label_texts
-from emodrift.vectors.fitting import clean_texts, find_confounds, read_texts
-from emodrift.vectors.lock import open_lock
+from emodrift.vectors.fitting import clean_texts, read_texts
 
+STAGE = Stage(
+    "fragmentation",
+    "measure_fragmentation",
+    reads={"activations": ["stories", "neutral"], "lock": "lock"},
+    settings=["checkpoints", "statistics", "seed", "vectors.confound_variance"],
+)
 MOST_DIRECTIONS = 4
 SPLITS = 6
 RANKS = 20

@@ -42,11 +42,24 @@ from emodrift.drift.direction import (
 from emodrift.drift.maps import stack_ratings
 from emodrift.drift.quality import describe_quality
 from emodrift.drift.table import label_rows, write_table
+from emodrift.measure.directions import open_lock
+from emodrift.stage import Stage
 from emodrift.stats.bootstrap import count_freedom, draw_weights, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.stats.measures import compute_cosine
 from emodrift.vectors.fitting import TopicVectors, open_vectors
-from emodrift.vectors.lock import open_lock
+
+STAGE = Stage(
+    "drift",
+    "measure_drift",
+    reads={
+        "vectors": "vectors",
+        "activations": ["stories", "neutral", "controls"],
+        "twin": "twin",
+        "lock": "lock",
+    },
+    settings=["checkpoints", "reference", "statistics", "seed", "fitting", "ratings"],
+)
 
 
 class Comparison(NamedTuple):

@@ -7,9 +7,9 @@ on completions annotated in the columns of XSTest (Röttger et al., NAACL 2024),
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from sklearn.metrics import confusion_matrix
 
 from emodrift.errors import EmodriftError
 from emodrift.judging.judgement import REFUSALS, Judge
-from emodrift.judging.judges import JUDGES
+from emodrift.judging.judges import JUDGES, open_judge
 
 MEASURED = {"string-match": (0.629, 0.561, 0.696), "rules": (0.934, 0.900, 0.961)}
 """Macro-F1 with its 95 % interval of the judges that need nothing, as told in docs/judge.md."""
@@ -206,3 +206,32 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def measure_agreement(
+    judge: str | Mapping[str, Any],
+    connection: Mapping[str, Any],
+    annotations: str | None,
+    seed: int,
+    cache: Path,
+    out: Path,
+) -> None:
+    """Write ``judge.parquet``, the judge's agreement with people; see :func:`describe_agreement`.
+
+    Parameters
+    ----------
+    judge, connection, cache
+        See :func:`emodrift.judging.judges.open_judge`.
+    annotations
+        CSV of completions with human labels, or None.
+    seed
+        Of the bootstrap.
+    out
+        Directory to write to.
+    """
+    name = judge if isinstance(judge, str) else judge["model"]
+    labelled = None
+    if annotations:
+        labelled = Path(annotations), open_judge(judge, {}, connection, cache)
+    table = pd.DataFrame([describe_agreement(name, labelled, seed)])
+    table.to_parquet(out / "judge.parquet", index=False)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from emodrift.contrasts.dataset import load_replies
-from emodrift.contrasts.records import read_lines
+from emodrift.corpus.reading import load_replies
+from emodrift.corpus.records import read_lines
 from emodrift.judging.judgement import Judgement, classify_reply
 from emodrift.judging.judges import (
     judge_apology,
@@ -35,7 +35,7 @@ VERDICTS = {
 
 
 def judge_replies(
-    texts: Path,
+    replies: Path,
     judge: str | Mapping[str, Any],
     connection: Mapping[str, Any],
     contrasts: Path,
@@ -50,7 +50,7 @@ def judge_replies(
 
     Parameters
     ----------
-    texts
+    replies
         Entry of the replies' texts.
     judge
         Config: ``generation.judge``.
@@ -63,9 +63,9 @@ def judge_replies(
     out
         Directory to write to.
     """
-    replies = [line for _, line in read_lines(texts / "replies.jsonl")]
+    written = [line for _, line in read_lines(replies / "replies.jsonl")]
     ask = open_judge(judge, load_replies(contrasts), connection, cache)
-    exchanges = list(dict.fromkeys((reply["prompt"], reply["text"]) for reply in replies))
+    exchanges = list(dict.fromkeys((reply["prompt"], reply["text"]) for reply in written))
     with ThreadPoolExecutor(connection["parallel"]) as pool:
         judged = dict(zip(exchanges, pool.map(lambda e: ask(*e), exchanges), strict=True))
     rows = [
@@ -73,7 +73,7 @@ def judge_replies(
         | {"reply_tokens": reply["tokens"]}
         | _list_verdicts(judged[reply["prompt"], reply["text"]])
         | describe_style(reply["text"])
-        for reply in replies
+        for reply in written
     ]
     types = VERDICTS | {"concept": "string", "reply_class": "string", "distinct": "float64"}
     pd.DataFrame(rows).astype(types).to_parquet(out / "verdicts.parquet", index=False)

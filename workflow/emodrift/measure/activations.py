@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,10 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record, load_part, load_replies
+from emodrift.corpus.records import Record
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import compress, label_activations, save_array
-from emodrift.measure.gradients import measure_gradients
-from emodrift.measure.parts import Part
+from emodrift.measure.arrays import ACTIVATIONS, compress, label_activations, save_array
+from emodrift.measure.session import Session
 from emodrift.measure.words import average_words
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory
@@ -28,8 +27,7 @@ from emodrift.models.prompts import (
     pad_rows,
 )
 from emodrift.models.residual import record_residual
-from emodrift.store.entry import write_entry
-from emodrift.store.partial import KeptRows, locate_partial
+from emodrift.store.partial import KeptRows
 
 WORDED = ("stories", "neutral")
 """Kinds of texts whose words are kept by themselves."""
@@ -57,54 +55,32 @@ POOLINGS: dict[str, Callable[[int, int], np.ndarray]] = {
 }
 
 
-def measure_parts(
-    model: LanguageModel,
-    parts: Iterable[Part],
-    contrasts: Path,
-    store: Path,
-    loading: Mapping[str, Any],
-    label: str,
+def write_activations(
+    session: Session, records: Sequence[Record], kind: str, reading: dict[str, Any], out: Path
 ) -> None:
-    """Measure parts of the contrast data on a loaded checkpoint, each as an entry of its own.
-
-    A part that an interrupted job has begun goes on at the block of prompts where it stopped.
+    """Measure the activations of one part of the contrast data and write ``activations.zarr``.
 
     Parameters
     ----------
-    model
+    session
         The checkpoint.
-    parts
-        The parts to measure.
-    contrasts
-        Entry of the contrast data.
-    store
-        Root of the store.
-    loading
-        Config: the `compute` section.
-    label
-        Checkpoint, for progress and errors.
+    records
+        The part's texts.
+    kind
+        ``stories``, ``neutral``, ``controls`` or ``prompts``.
+    reading
+        As in :func:`extract_part`.
+    out
+        Directory to write to.
     """
-    budget = TokenBudget(loading["batch_tokens"])
-    for part in parts:
-        stage = part.place.partition("/")[0]
-        manifest = {"stage": stage, "inputs": {}, "params": part.recipe}
-        reading, what = part.recipe["reading"], f"{label}, {part.name}"
-        records, partial = load_part(contrasts, part.name), locate_partial(store / part.place)
-        with write_entry(store / part.place, manifest) as scratch:
-            if part.kind == "gradients":
-                replies = load_replies(contrasts)
-                recompute = loading["recompute_blocks"]
-                found = measure_gradients(
-                    model, records, reading, replies, budget, recompute, what, partial
-                )
-                save_array(compress(found, "gradient"), scratch / "gradients.zarr")
-            else:
-                array = extract_part(model, records, reading, budget, what, partial)
-                dataset = compress(array.to_dataset(), "activation")
-                if part.kind in WORDED:
-                    words = average_words(model, encode_records(model, records, reading))
-                    dataset["words"] = ("prompt", "hidden"), words
-                save_array(dataset, scratch / "activations.zarr")
+    array = extract_part(
+        session.model, records, reading, session.budget, session.label, session.partial
+    )
+    dataset = compress(array.to_dataset(), "activation")
+    if kind in WORDED:
+        words = average_words(session.model, encode_records(session.model, records, reading))
+        dataset["words"] = ("prompt", "hidden"), words
+    save_array(dataset, out / ACTIVATIONS)
 
 
 def extract_part(
@@ -154,7 +130,7 @@ def extract_part(
         lengths = [len(encoded[row]) for row in rows]
         weights = [weigh(length, reading.get("from_token", 0)) for length in lengths]
         found = pool_residual(model, [encoded[row] for row in rows], weights)
-        _refuse_broken(found, [records[row] for row in rows], model.network.dtype, label)
+        _check_finite(found, [records[row] for row in rows], model.network.dtype, label)
         return {"activation": found}
 
     def name_text(row: int) -> str:
@@ -231,7 +207,7 @@ def encode_records(
     return encode_texts(model, (r["text"] for r in records))
 
 
-def _refuse_broken(
+def _check_finite(
     pooled: np.ndarray, records: Sequence[Record], dtype: torch.dtype, label: str
 ) -> None:
     broken = np.argwhere(~np.isfinite(pooled).all(axis=2))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from emodrift.contrasts.dataset import Record
+from emodrift.corpus.records import Record
 
+Readings = Mapping[str, Sequence[Path]]
+"""What was read off one checkpoint: entries of activations by the kind of their part (``stories``,
+``neutral``, ``controls``, ``prompts``), and ``gradients``.
+"""
+
+ACTIVATIONS, GRADIENTS, RESPONSES = "activations.zarr", "gradients.zarr", "responses.zarr"
 PROMPT_LABELS = ("id", "suite", "split", "family")
 LABELS = ("id", "set", "label", "topic", "split", "pair", "suite", "family")
 SMALLEST_PEAK = 1e-3
@@ -36,7 +41,7 @@ def load_arrays(path: Path) -> xr.Dataset:
 
 def open_responses(entry: Path) -> xr.Dataset:
     """Dataset of a responses entry; see :func:`emodrift.measure.responses.measure_responses`."""
-    return load_arrays(entry / "responses.zarr")
+    return load_arrays(entry / RESPONSES)
 
 
 def label_prompts(
@@ -66,13 +71,13 @@ def compress(dataset: xr.Dataset, name: str) -> xr.Dataset:
     return stored.assign_attrs(layer_convention="0 = embeddings, k = output of block k")
 
 
-def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
+def open_activations(readings: Readings, kind: str) -> xr.DataArray | None:
     """Activations of all parts of one kind, float32.
 
     Parameters
     ----------
-    entry
-        Entry of the activations stage.
+    readings
+        What was read off a checkpoint.
     kind
         ``stories``, ``neutral``, ``controls`` or ``prompts``.
 
@@ -81,19 +86,19 @@ def open_activations(entry: Path, kind: str) -> xr.DataArray | None:
     xr.DataArray or None
         (prompt, layer, hidden); None where the data set has no such part.
     """
-    return join_parts([part["activation"] for part in open_parts(entry, kind)])
+    return join_parts([part["activation"] for part in open_parts(readings, kind)])
 
 
-def open_parts(entry: Path, kind: str) -> list[xr.Dataset]:
+def open_parts(readings: Readings, kind: str) -> list[xr.Dataset]:
     """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of stories
     and neutral texts ``words`` (prompt, hidden).
 
     Parameters
     ----------
-    entry, kind
+    readings, kind
         As in :func:`open_activations`.
     """
-    parts = [_open(folder / "activations.zarr") for folder in list_folders(entry, kind)]
+    parts = [_open(folder / ACTIVATIONS) for folder in readings.get(kind, ())]
     return [part.assign_coords({n: c.load() for n, c in part.coords.items()}) for part in parts]
 
 
@@ -104,20 +109,20 @@ def join_parts(arrays: Sequence[xr.DataArray]) -> xr.DataArray | None:
     return xr.concat(arrays, "prompt", join="exact").load().astype(np.float32)
 
 
-def open_gradients(entry: Path) -> xr.Dataset:
+def open_gradients(readings: Readings) -> xr.Dataset:
     """Scores and gradients of all prompts, float32, in units of one mean residual norm.
 
     Parameters
     ----------
-    entry
-        Entry of the activations stage.
+    readings
+        What was read off a checkpoint, with ``gradients`` in it.
 
     Returns
     -------
     xr.Dataset
         See :func:`emodrift.measure.gradients.measure_gradients`.
     """
-    parts = [load_arrays(f / "gradients.zarr") for f in list_folders(entry, "gradients")]
+    parts = [load_arrays(folder / GRADIENTS) for folder in readings["gradients"]]
     norm = average_norms(parts)
     gradients = [
         part["gradient"].astype(np.float32) * norm / part["residual_norm"] for part in parts
@@ -131,24 +136,15 @@ def open_gradients(entry: Path) -> xr.Dataset:
     )
 
 
-def open_scores(entry: Path) -> xr.DataArray:
+def open_scores(readings: Readings) -> xr.DataArray:
     """Unsteered class scores (prompt, reply_class) of all prompts, nats; as `open_gradients`."""
-    folders = list_folders(entry, "gradients")
-    scores = [_open(folder / "gradients.zarr")["score"].load() for folder in folders]
+    scores = [_open(folder / GRADIENTS)["score"].load() for folder in readings["gradients"]]
     return xr.concat(scores, "prompt", join="exact").transpose("prompt", "reply_class")
 
 
-def list_folders(entry: Path, kind: str) -> list[Path]:
-    """Folders of an activations entry's parts of one kind."""
-    store = entry.parent.parent
-    parts = json.loads((entry / "parts.json").read_text())
-    return [store / part["place"] for part in parts if part["kind"] == kind]
-
-
 def read_norms(folders: Sequence[Path]) -> xr.DataArray:
-    """Mean residual norm at the reply point (layer,) over gradient parts in these folders."""
-    opened = [_open(folder / "gradients.zarr") for folder in folders]
-    return average_norms(opened).load()
+    """Mean residual norm at the reply point (layer,) over entries of gradients."""
+    return average_norms([_open(folder / GRADIENTS) for folder in folders]).load()
 
 
 def average_norms(parts: Sequence[xr.Dataset]) -> xr.DataArray:

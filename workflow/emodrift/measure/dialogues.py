@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from emodrift.contrasts.dataset import Record
+from emodrift.corpus.records import Record
 from emodrift.measure.trees import Rows, Tree, grow_tree, pack_rows, spread_rows
 from emodrift.models.blocks import find_tolerance, is_close
 from emodrift.models.language_model import LanguageModel

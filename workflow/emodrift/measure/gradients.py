@@ -1,4 +1,4 @@
-"""Gradients of behaviour metrics with respect to the residual stream, at every layer.
+"""Gradients of behaviour metrics with respect to the residual stream, from a layer upward.
 
 One backward pass for each prompt and metric of its suite tells how the metric moves along *any*
 direction: the slope along a unit vector is a dot product. The same pass scores the replies.
@@ -17,12 +17,18 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record
-from emodrift.measure.arrays import PROMPT_LABELS, label_prompts
+from emodrift.corpus.records import Record
+from emodrift.measure.arrays import (
+    GRADIENTS,
+    PROMPT_LABELS,
+    compress,
+    label_prompts,
+    save_array,
+)
 from emodrift.measure.dialogues import Dialogues, open_dialogues, run_rows, score_replies
+from emodrift.measure.session import Session
 from emodrift.measure.trees import Rows, mark_steered
-from emodrift.models.language_model import LanguageModel
-from emodrift.models.memory import TokenBudget, resume_within_memory
+from emodrift.models.memory import resume_within_memory
 from emodrift.models.residual import recompute_blocks, track_gradients
 from emodrift.store.partial import KeptRows
 
@@ -39,37 +45,53 @@ class Derivatives(NamedTuple):
     norms: np.ndarray
 
 
-def measure_gradients(
-    model: LanguageModel,
+class Question(NamedTuple):
+    """What is differentiated, and where.
+
+    targets: (target,) number of the prompt and of the reply class. positions: ``reply``, gradients
+    are summed from the reply point on; ``all``, over every token. first_layer: the lowest layer;
+    the backward pass ends there.
+    """
+
+    targets: Sequence[tuple[int, int]]
+    positions: str
+    first_layer: int = 0
+
+
+def write_gradients(
+    session: Session,
     records: Sequence[Record],
-    reading: Mapping[str, Any],
     replies: Mapping[str, Sequence[str]],
-    budget: TokenBudget,
-    recompute: bool,
-    label: str,
-    partial: Path | None = None,
+    reading: Mapping[str, Any],
+    out: Path,
+) -> None:
+    """Score the replies to one part of prompts, differentiate, and write ``gradients.zarr``.
+
+    Parameters are those of :func:`measure_gradients`, and the directory to write to.
+    """
+    found = measure_gradients(session, records, replies, reading)
+    save_array(compress(found, "gradient"), out / GRADIENTS)
+
+
+def measure_gradients(
+    session: Session,
+    records: Sequence[Record],
+    replies: Mapping[str, Sequence[str]],
+    reading: Mapping[str, Any],
 ) -> xr.Dataset:
     """Scores of all replies, and the gradient of every metric of a prompt's suite.
 
     Parameters
     ----------
-    model
+    session
         The checkpoint.
     records
         Behaviour prompts.
-    reading
-        ``prompt_format``, ``plain_prompt``, ``phrasing_score``, ``positions``, and ``toward``:
-        suite -> reply classes that its metrics count.
     replies
         Reply class -> phrasings.
-    budget
-        Tokens per batch.
-    recompute
-        Config: `compute.recompute_blocks`.
-    label
-        Checkpoint and part, for progress and errors.
-    partial
-        Where finished rows are kept for a job that is interrupted.
+    reading
+        ``prompt_format``, ``plain_prompt``, ``phrasing_score``, ``positions``, ``first_layer`` and
+        ``toward``: suite -> reply classes that its metrics count.
 
     Returns
     -------
@@ -77,18 +99,19 @@ def measure_gradients(
         ``score`` (prompt, reply_class), nats; ``gradient`` (target, layer, hidden): change of the
         log-odds of the target's reply class, against all others, when a vector of the mean residual
         norm is added along each axis at the steered positions; ``residual_norm`` (layer). A target
-        is a prompt and a reply class, ``toward``.
+        is a prompt and a reply class, ``toward``; layers are those from the first one asked for.
     """
-    dialogues = open_dialogues(model, records, replies, reading, budget, label)
+    dialogues = open_dialogues(
+        session.model, records, replies, reading, session.budget, session.label
+    )
     names = dialogues.tree.classes
     targets = [
         (row, names.index(toward))
         for row, record in enumerate(records)
         for toward in reading["toward"].get(record["suite"], ())
     ]
-    found = differentiate_prompts(
-        dialogues, targets, reading["positions"], budget, recompute, partial
-    )
+    question = Question(targets, reading["positions"], reading["first_layer"])
+    found = differentiate_prompts(dialogues, question, session)
     of_target = [records[row] for row, _ in targets]
     toward = np.array([names[number] for _, number in targets], dtype=object)
     return xr.Dataset(
@@ -99,7 +122,7 @@ def measure_gradients(
         },
         coords={
             "reply_class": np.array(names, dtype=object),
-            "layer": np.arange(model.layers),
+            "layer": np.arange(question.first_layer, session.model.layers),
             "toward": ("target", toward),
             **label_prompts("prompt", records, PROMPT_LABELS),
             **label_prompts("target", of_target, PROMPT_LABELS, "target_"),
@@ -108,12 +131,7 @@ def measure_gradients(
 
 
 def differentiate_prompts(
-    dialogues: Dialogues,
-    targets: Sequence[tuple[int, int]],
-    positions: str,
-    budget: TokenBudget,
-    recompute: bool = False,
-    partial: Path | None = None,
+    dialogues: Dialogues, question: Question, session: Session
 ) -> Derivatives:
     """Score prompts, and differentiate their targets.
 
@@ -124,34 +142,34 @@ def differentiate_prompts(
     ----------
     dialogues
         Prompts and replies.
-    targets
-        (target,) number of the prompt and of the reply class.
-    positions
-        ``reply``: gradients are summed from the reply point on; ``all``: over every token.
-    budget, recompute, partial
-        As in :func:`measure_gradients`.
+    question
+        What is differentiated.
+    session
+        The checkpoint.
     """
     model, count = dialogues.model, len(dialogues.encoded)
+    targets, layers = question.targets, model.layers - question.first_layer
     wanted: list[list[int]] = [[] for _ in range(count)]
     for number, (row, _) in enumerate(targets):
         wanted[row].append(number)
     reply_class = np.array([number for _, number in targets], dtype=int)
     scores = np.empty((count, len(dialogues.tree.classes)), np.float32)
-    gradients = np.empty((len(targets), model.layers, model.hidden), np.float32)
-    norms = np.empty((count, model.layers), np.float32)
+    gradients = np.empty((len(targets), layers, model.hidden), np.float32)
+    norms = np.empty((count, layers), np.float32)
 
     def differentiate(rows: list[int]) -> dict[str, np.ndarray]:
         asked = reply_class[[wanted[row] for row in rows]]
-        return differentiate_rows(dialogues, dialogues.lay_out(rows), asked, positions, recompute)
+        with recompute_blocks(model, session.recompute):
+            return differentiate_rows(dialogues, dialogues.lay_out(rows), asked, question)
 
     sizes, names = dialogues.sizes, dialogues.names
     with tqdm(total=count, desc="prompts", unit="prompt", mininterval=5) as progress:
         for turns in sorted({len(numbers) for numbers in wanted}):
             group = [row for row, numbers in enumerate(wanted) if len(numbers) == turns]
             recipe = ["gradient", turns, count, str(model.network.dtype)]
-            with KeptRows(partial, recipe) if partial else nullcontext() as kept:
+            with KeptRows(session.partial, recipe) if session.partial else nullcontext() as kept:
                 for rows, found in resume_within_memory(
-                    sizes, budget, differentiate, names.__getitem__, kept, group
+                    sizes, session.budget, differentiate, names.__getitem__, kept, group
                 ):
                     scores[rows], norms[rows] = found["score"], found["norm"]
                     numbers = np.array([wanted[row] for row in rows], dtype=int)
@@ -162,7 +180,7 @@ def differentiate_prompts(
 
 
 def differentiate_rows(
-    dialogues: Dialogues, rows: Rows, asked: np.ndarray, positions: str, recompute: bool
+    dialogues: Dialogues, rows: Rows, asked: np.ndarray, question: Question
 ) -> dict[str, np.ndarray]:
     """One forward pass over rows, and a backward pass for each column of what is asked.
 
@@ -170,6 +188,8 @@ def differentiate_rows(
     ----------
     asked
         (prompt, turn) numbers of reply classes.
+    question
+        Where: positions and layers.
 
     Returns
     -------
@@ -178,17 +198,14 @@ def differentiate_rows(
         reply point; ``gradient`` (prompt, turn, layer, hidden), summed over the steered tokens.
     """
     model, turns = dialogues.model, asked.shape[1]
-    steered = mark_steered(rows, positions)
-    with (
-        torch.set_grad_enabled(turns > 0),
-        track_gradients(model),
-        recompute_blocks(model, recompute),
-    ):
-        residual = run_rows(model, rows)
-        states = [residual[layer] for layer in range(model.layers)]
+    steered = mark_steered(rows, question.positions)
+    with torch.set_grad_enabled(turns > 0):
+        with track_gradients(model, question.first_layer):
+            residual = run_rows(model, rows)
+        states = [residual[layer] for layer in range(question.first_layer, model.layers)]
         scores = score_replies(dialogues, states[-1], rows)
         odds = compute_odds(scores)
-        gradient = np.empty((len(asked), turns, model.layers, model.hidden), np.float32)
+        gradient = np.empty((len(asked), turns, len(states), model.hidden), np.float32)
         for turn in range(turns):
             picked = odds[torch.arange(len(asked)), torch.from_numpy(asked[:, turn])]
             slopes = torch.autograd.grad(picked.sum(), states, retain_graph=turn + 1 < turns)

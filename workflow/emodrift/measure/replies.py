@@ -1,73 +1,56 @@
-"""Replies of one checkpoint: what it writes to a spread of prompts, unsteered and steered.
-
-The texts are an entry of their own, ``reply-texts/<key>``, so that another judge reads them without
-a model being loaded.
-"""
+"""Replies of one checkpoint: what it writes to a spread of prompts, unsteered and steered."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
 
-from emodrift.contrasts.dataset import load_prompts
+from emodrift.corpus.records import Record
 from emodrift.measure.generation import Sampling, generate_replies
 from emodrift.measure.responses import choose_spread
-from emodrift.models.language_model import LanguageModel
-from emodrift.models.memory import TokenBudget
+from emodrift.measure.session import Session
 from emodrift.models.prompts import encode_prompts
-from emodrift.store.entry import entry_exists, write_entry
-from emodrift.store.partial import locate_partial
 
 FIELDS = ("id", "suite", "split", "family", "prompt")
+REPLIES = "replies.jsonl"
 
 
-def keep_replies(
-    model: LanguageModel,
-    texts: Mapping[str, Any],
-    contrasts: Path,
+def write_replies(
+    session: Session,
+    prompts: Sequence[Record],
+    asking: Mapping[str, Any],
     directions: xr.DataArray,
     norms: xr.DataArray,
-    store: Path,
-    loading: Mapping[str, Any],
-    label: str,
+    out: Path,
 ) -> None:
-    """Write the replies of a loaded checkpoint, unless they are there.
+    """Write a checkpoint's replies.
 
     Writes ``replies.jsonl``: a line for each prompt and condition with the prompt's fields,
     ``concept`` (None: unsteered), ``strength``, ``text``, ``tokens`` (their number) and ``ended``
-    (by an end token).
+    (by an end token). No judge is involved: the same texts serve every judge.
 
     Parameters
     ----------
-    model
+    session
         The checkpoint.
-    texts
-        Place below the store and recipe of the entry; the recipe's ``asking`` holds
+    prompts
+        All behaviour prompts.
+    asking
         prompts_per_cell, max_new_tokens, temperature, seed, strengths, positions, prompt_format and
         plain_prompt.
-    contrasts
-        Entry of the contrast data.
     directions
         (direction, hidden), unit vectors to add, with ``name`` and the scalar ``layer``.
     norms
         (layer,) mean residual norm at the reply point of all prompts, the unit of strengths.
-    store
-        Root of the store.
-    loading
-        Config: the `compute` section.
-    label
-        Checkpoint, for progress and errors.
+    out
+        Directory to write to.
     """
-    place = store / texts["place"]
-    if entry_exists(place):
-        return
-    asking = texts["recipe"]["asking"]
-    prompts = load_prompts(contrasts)
+    model, label = session.model, session.label
     chosen = [prompts[i] for i in choose_spread(prompts, asking["prompts_per_cell"])]
     asked = (p["prompt"] for p in chosen)
     layer = int(directions["layer"])
@@ -76,28 +59,25 @@ def keep_replies(
     strengths = torch.tensor(asking["strengths"])
     additions = torch.einsum("dh,s->dsh", torch.from_numpy(directions.values).float(), strengths)
     additions = float(norms.sel(layer=layer)) * additions.flatten(0, 1)
-    with write_entry(
-        place, {"stage": "reply-texts", "inputs": {}, "params": texts["recipe"]}
-    ) as out:
-        replies = generate_replies(
-            model,
-            encode_prompts(model, asked, asking["prompt_format"], asking["plain_prompt"]),
-            torch.cat([torch.zeros(1, model.hidden), additions]),
-            layer,
-            asking["positions"],
-            Sampling(asking["max_new_tokens"], asking["temperature"], asking["seed"]),
-            TokenBudget(loading["batch_tokens"]),
-            [f"{label}: prompt {record['id']!r}" for record in chosen],
-            locate_partial(place),
-        )
-        with (out / "replies.jsonl").open("w", encoding="utf-8") as file:
-            for prompt, of_prompt in zip(chosen, replies, strict=True):
-                for (concept, strength), reply in zip(conditions, of_prompt, strict=True):
-                    line = {name: prompt[name] for name in FIELDS} | {
-                        "concept": concept,
-                        "strength": strength,
-                        "text": model.tokenizer.decode(reply.tokens, skip_special_tokens=True),
-                        "tokens": len(reply.tokens),
-                        "ended": reply.ended,
-                    }
-                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    replies = generate_replies(
+        model,
+        encode_prompts(model, asked, asking["prompt_format"], asking["plain_prompt"]),
+        torch.cat([torch.zeros(1, model.hidden), additions]),
+        layer,
+        asking["positions"],
+        Sampling(asking["max_new_tokens"], asking["temperature"], asking["seed"]),
+        session.budget,
+        [f"{label}: prompt {record['id']!r}" for record in chosen],
+        session.partial,
+    )
+    with (out / REPLIES).open("w", encoding="utf-8") as file:
+        for prompt, of_prompt in zip(chosen, replies, strict=True):
+            for (concept, strength), reply in zip(conditions, of_prompt, strict=True):
+                line = {name: prompt[name] for name in FIELDS} | {
+                    "concept": concept,
+                    "strength": strength,
+                    "text": model.tokenizer.decode(reply.tokens, skip_special_tokens=True),
+                    "tokens": len(reply.tokens),
+                    "ended": reply.ended,
+                }
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -17,26 +17,24 @@ import xarray as xr
 from torch import Tensor
 from tqdm import tqdm
 
-from emodrift.contrasts.dataset import Record, load_prompts, load_replies
-from emodrift.measure.arrays import PROMPT_LABELS, label_prompts, save_array
+from emodrift.corpus.records import Record
+from emodrift.measure.arrays import PROMPT_LABELS, RESPONSES, label_prompts, save_array
 from emodrift.measure.dialogues import Dialogues, open_dialogues, run_rows, score_replies
+from emodrift.measure.session import Session
 from emodrift.measure.trees import Rows, mark_steered, repeat_rows
-from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget, resume_within_memory, run_within_memory
 from emodrift.models.residual import resume_residual, steer_residual
 from emodrift.store.partial import KeptRows
 
 
-def measure_responses(
-    model: LanguageModel,
+def write_responses(
+    session: Session,
+    prompts: Sequence[Record],
+    replies: Mapping[str, Sequence[str]],
     asking: Mapping[str, Any],
-    batch_tokens: int,
-    contrasts: Path,
     directions: xr.DataArray,
     norms: xr.DataArray,
     out: Path,
-    partial: Path,
-    label: str,
 ) -> None:
     """Score a spread of prompts under every locked direction.
 
@@ -45,26 +43,27 @@ def measure_responses(
 
     Parameters
     ----------
-    model
+    session
         The checkpoint.
+    prompts
+        All behaviour prompts.
+    replies
+        Reply class -> phrasings.
     asking
         ``steering``, the config's section, with ``prompt_format``, ``plain_prompt`` and
         ``phrasing_score``.
-    batch_tokens
-        Tokens per batch.
-    contrasts
-        Entry of the contrast data.
     directions
         (direction, hidden), the locked unit vectors, with ``name`` and the scalar ``layer``.
     norms
         (layer,) mean residual norm at the reply point of all prompts.
-    out, partial, label
-        See :class:`emodrift.store.job.Job`.
+    out
+        Directory to write to.
     """
-    steering, budget = asking["steering"], TokenBudget(batch_tokens)
-    prompts, replies = load_prompts(contrasts), load_replies(contrasts)
+    steering = asking["steering"]
     chosen = [prompts[i] for i in choose_spread(prompts, steering["prompts_per_cell"])]
-    dialogues = open_dialogues(model, chosen, replies, asking, budget, label)
+    dialogues = open_dialogues(
+        session.model, chosen, replies, asking, session.budget, session.label
+    )
     layer = int(directions["layer"])
     norm = float(norms.sel(layer=layer))
     steered = score_steered(
@@ -73,8 +72,8 @@ def measure_responses(
         layer,
         [norm * strength for strength in steering["strengths"]],
         steering["positions"],
-        budget,
-        partial,
+        session.budget,
+        session.partial,
     )
     dataset = xr.Dataset(
         {
@@ -89,7 +88,7 @@ def measure_responses(
             **label_prompts("prompt", chosen, PROMPT_LABELS),
         },
     )
-    save_array(dataset, out / "responses.zarr")
+    save_array(dataset, out / RESPONSES)
 
 
 def score_steered(

@@ -20,6 +20,7 @@ from emodrift.models.devices import (
     choose_dtype,
     use_deterministic_algorithms,
 )
+from emodrift.models.gguf import load_gguf, name_source
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.products import speed_products
 from emodrift.models.verification import verify_blocks
@@ -41,9 +42,9 @@ def load_model(
     Parameters
     ----------
     location
-        ``{"path"}`` or ``{"repo", "commit", "subfolder"}``, and for adapters the same of their
-        base model as ``"base"``. With ``"initialise"``, a seed, the weights are random and only the
-        shape is the checkpoint's.
+        ``{"path"}``, a directory or a GGUF file, or ``{"repo", "commit", "subfolder"}``, and
+        for adapters the same of their base model as ``"base"``. With ``"initialise"``, a seed, the
+        weights are random and only the shape is the checkpoint's.
     loading
         The `compute` section: device, allow_pickle; optional: blocks, deterministic.
     dtype
@@ -149,7 +150,7 @@ def put_template(model: LanguageModel, chat: Mapping[str, Any]) -> LanguageModel
 
 
 def fetch_folder(location: dict[str, Any], allow_pickle: bool, label: str) -> Path:
-    """Directory of a checkpoint, downloaded where it is on the hub."""
+    """Directory of a checkpoint, or its GGUF file; downloaded where it is on the hub."""
     if "path" in location:
         return Path(location["path"])
     return fetch_snapshot(location, allow_pickle, label)
@@ -179,12 +180,15 @@ def check_vocabulary(
         )
 
 
-def _load_tokenizer(folder: Path, label: str) -> PreTrainedTokenizerBase:
-    with explain_loading(label, folder):
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+def _load_tokenizer(place: Path, label: str) -> PreTrainedTokenizerBase:
+    folder, named = name_source(place)
+    with explain_loading(label, place):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **named)
 
 
 def _load_weights(folder: Path, options: dict[str, Any], label: str) -> PreTrainedModel:
+    if folder.is_file():
+        return load_gguf(folder, options, label)
     with explain_loading(label, folder):
         network, found = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -197,9 +201,10 @@ def _load_weights(folder: Path, options: dict[str, Any], label: str) -> PreTrain
     return network
 
 
-def _initialise(folder: Path, seed: int, options: dict[str, Any], label: str) -> PreTrainedModel:
-    with explain_loading(label, folder):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+def _initialise(place: Path, seed: int, options: dict[str, Any], label: str) -> PreTrainedModel:
+    folder, named = name_source(place)
+    with explain_loading(label, place):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **named)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             drawn = AutoModelForCausalLM.from_config(config, trust_remote_code=False)

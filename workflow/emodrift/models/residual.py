@@ -81,19 +81,28 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
 
 
 @contextlib.contextmanager
-def track_gradients(model: LanguageModel) -> Iterator[None]:
-    """Start autograd's graph at layer 0, so that weights need no gradient.
+def track_gradients(model: LanguageModel, layer: int = 0) -> Iterator[None]:
+    """Start autograd's graph at a layer, so that weights and what lies below need no gradient.
 
     Enter it before :func:`record_residual`, whose tensors are then part of the graph.
     """
 
-    def start(_module, args, kwargs):
-        if args:
-            return (args[0].detach().requires_grad_(torch.is_grad_enabled()), *args[1:]), kwargs
-        hidden = kwargs["hidden_states"].detach().requires_grad_(torch.is_grad_enabled())
-        return args, {**kwargs, "hidden_states": hidden}
+    def begin(hidden: Tensor) -> Tensor:
+        return hidden.detach().requires_grad_(torch.is_grad_enabled())
 
-    handle = model.blocks[0].register_forward_pre_hook(start, with_kwargs=True)
+    def begin_at_input(_module, args, kwargs):
+        if args:
+            return (begin(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": begin(kwargs["hidden_states"])}
+
+    def begin_at_output(_module, _args, output):
+        return (begin(output[0]), *output[1:]) if isinstance(output, tuple) else begin(output)
+
+    handle = (
+        model.blocks[0].register_forward_pre_hook(begin_at_input, with_kwargs=True)
+        if layer == 0
+        else model.blocks[layer - 1].register_forward_hook(begin_at_output)
+    )
     try:
         yield
     finally:

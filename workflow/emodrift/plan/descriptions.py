@@ -7,7 +7,6 @@ from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
-from emodrift.plan.entries import Plan
 
 
 def describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, Any]]:
@@ -63,6 +62,17 @@ def describe_metrics(study: Study) -> dict[str, Any]:
     }
 
 
-def describe_summary(plan: Plan) -> dict[str, Any]:
-    """What every table over all checkpoints depends on."""
-    return {"checkpoints": describe_checkpoints(plan.checkpoints), "seed": plan.study.seed}
+def describe_judge(study: Study) -> str | dict[str, Any] | None:
+    """Who judges replies; None where none are written."""
+    section = study.generation
+    if section is None or isinstance(section.judge, str):
+        return section and section.judge
+    return section.judge.model_dump(mode="json", include={"model", "endpoint"})
+
+
+def describe_connection(study: Study) -> dict[str, Any]:
+    """How a judge is asked; no part of a key."""
+    section = study.generation
+    if section is None or isinstance(section.judge, str):
+        return {"parallel": 1}
+    return section.judge.model_dump(mode="json", include={"key_variable", "parallel", "timeout"})

@@ -1,7 +1,7 @@
 """The entries of a study, each with its content key.
 
-A key is made of the stage's code, the config values that matter to it, the keys of its inputs and
-the content of its leaf inputs.
+A key is made of the code that the stage reaches, the config values that matter to it, the keys of
+its inputs and the content of its leaves.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
-from emodrift.store.digest import digest_code, make_key
+from emodrift.store.code import digest_code
+from emodrift.store.digest import make_key
 from emodrift.store.downloads import list_places
-from emodrift.store.entry import Entry, entry_exists
+from emodrift.store.entry import Entry, Inputs, entry_exists, list_entries_in, map_inputs
 
-LIBRARY = Path(__file__).parents[1]
-SCRIPTS = LIBRARY.parent / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @dataclass
@@ -33,12 +33,17 @@ class Plan:
         Root of the store.
     entries
         Place -> entry.
-    after
-        Place -> entry whose job comes first although it is no input.
+    by_key
+        Key -> entry.
+    makers
+        Place of a measurement -> the visit that makes it.
     checkpoints
         All checkpoints of all runs in order; empty while organisms are still to be trained.
     publication
         The entry that a finished study publishes, once checkpoints are known.
+    awaited
+        Entries whose content later keys rest on, and that are not there yet. As long as there are
+        some, what follows them is planned by their keys instead, and is not the last word.
     variant
         Name of the variant of the study that this plans; labels carry it.
     """
@@ -46,9 +51,11 @@ class Plan:
     study: Study
     store: Path
     entries: dict[str, Entry] = field(default_factory=dict)
-    after: dict[str, Entry] = field(default_factory=dict)
+    by_key: dict[str, Entry] = field(default_factory=dict)
+    makers: dict[str, Entry] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     publication: Entry | None = None
+    awaited: list[Entry] = field(default_factory=list)
     variant: str = ""
 
     def vary(self, name: str, study: Study) -> Plan:
@@ -60,11 +67,11 @@ class Plan:
         stage: str,
         params: Mapping[str, Any],
         *,
-        inputs: Mapping[str, Entry | tuple[Entry, ...]] | None = None,
-        leaves: Mapping[str, str] | None = None,
+        inputs: Mapping[str, Inputs] | None = None,
+        leaves: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         label: str = "",
-        modules: Iterable[str] = (),
+        code: Iterable[str] = (),
     ) -> Entry:
         """Key an entry and remember it.
 
@@ -73,39 +80,43 @@ class Plan:
         stage, params, inputs, context, label
             See :class:`Entry`.
         leaves
-            Name -> digest of content that no stage made: a checkpoint, a resource file.
-        modules
-            Library modules that the stage's adapter loads by name.
+            Name -> digest of content that is not an input: a checkpoint, a resource file, what lies
+            in an entry.
+        code
+            What the key rests on, as :func:`emodrift.store.code.digest_code` takes it; left out,
+            the stage's adapter.
         """
         inputs = inputs or {}
-        code = digest_code(SCRIPTS / f"{stage}.py", *modules)
+        digest = digest_code(*(code or [str(SCRIPTS / f"{stage}.py")]))
         key = make_key(
             stage=stage,
-            code=code,
+            code=digest,
             params=params,
             leaves=leaves or {},
-            inputs={
-                name: [e.key for e in value] if isinstance(value, tuple) else value.key
-                for name, value in inputs.items()
-            },
+            inputs=map_inputs(inputs, lambda entry: entry.key),
         )
+        return self.keep(Entry(stage, key, params, inputs, context or {}, label, digest))
+
+    def keep(self, entry: Entry) -> Entry:
+        """Remember an entry, under its variant's name; the first of a place stands."""
         if self.variant:
-            label = f"{label} ({self.variant})"
-        entry = Entry(stage, key, params, inputs, context or {}, label, code)
-        return self.entries.setdefault(entry.place, entry)
+            entry = replace(entry, label=f"{entry.label} ({self.variant})")
+        kept = self.entries.setdefault(entry.place, entry)
+        self.by_key[kept.key] = kept
+        return kept
 
-    def order_after(self, entry: Entry, earlier: Entry) -> None:
-        """Run an entry's job after another's, whose work it shares; no part of its key.
+    def await_entry(self, entry: Entry) -> bool:
+        """Whether an entry is there; if not, the plan waits for it."""
+        if entry_exists(self.store / entry.place):
+            return True
+        if entry not in self.awaited:
+            self.awaited.append(entry)
+        return False
 
-        The first order given for an entry stands.
-        """
-        self.after.setdefault(entry.place, earlier)
-
-    def list_needed(self, entry: Entry) -> list[Entry]:
-        """Entries whose jobs must be done before an entry's job, if that is still to run."""
-        earlier = self.after.get(entry.place)
-        waits = earlier and not entry_exists(self.store / entry.place)
-        return entry.list_inputs() + ([earlier] if waits else [])
+    def list_needed(self, inputs: Inputs) -> list[Entry]:
+        """Entries whose jobs make some inputs, each once: of a measurement, its visit."""
+        makers = (self.makers.get(e.place, e) for e in list_entries_in(inputs))
+        return list({maker.place: maker for maker in makers}.values())
 
     def describe(self, entry: Entry) -> dict[str, Any]:
         """An entry as plain values for its job, with the downloads that the job is to clear up."""
@@ -129,14 +140,15 @@ class Plan:
         downloads = {d.place: d for c in self.checkpoints for d in c.downloads}
         entries: dict[str, list[str]] = {place: [] for place in downloads}
         for other in self.entries.values():
-            for place in list_places(other.context.get("model", {}).get("location", {})):
-                entries.setdefault(place, []).append(other.place)
+            for location in other.context.get("locations", ()):
+                for place in list_places(location):
+                    entries.setdefault(place, []).append(other.place)
         if entry is not None:
             loaded = [d for p, d in downloads.items() if entry.place in entries[p]]
             shared = {content for d in loaded for content in d.contents}
             downloads = {p: d for p, d in downloads.items() if shared & d.contents}
         return {
-            place: {"download": tuple(d), "entries": entries[place]}
+            place: {"download": tuple(d), "entries": sorted(set(entries[place]))}
             for place, d in downloads.items()
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.errors import EmodriftError
-from emodrift.plan.entries import Plan
+from emodrift.plan.entries import SCRIPTS, Plan
 from emodrift.store.entry import Entry
 
 FIGURES = {
@@ -55,9 +55,9 @@ def plan_figures(
                     "step": reference.step,
                 },
             },
-            inputs={stage: summaries[stage] for stage in needed},
-            modules=[f"emodrift.show.{name}"],
+            inputs={"tables": {stage: summaries[stage] for stage in needed}},
             label=name,
+            code=[str(SCRIPTS / "figure.py"), f"emodrift.show.{name}"],
         )
         for name, needed in FIGURES.items()
         if summaries.keys() >= set(needed)
@@ -77,7 +77,7 @@ def plan_publication(
             "config": study.model_dump(mode="json", exclude={"compute"}),
             "checkpoints": len(plan.checkpoints),
         },
-        inputs={"lock": lock, **summaries, "figures": tuple(figures.values())},
+        inputs={"lock": lock, "tables": summaries, "figures": tuple(figures.values())},
         label=study.name,
     )
     index = [
@@ -93,10 +93,6 @@ def plan_publication(
     return plan.add(
         "publication",
         {"study": study.name, "index": index},
-        inputs={
-            "report": report,
-            **summaries,
-            **{f"figure:{name}": entry for name, entry in figures.items()},
-        },
+        inputs={"report": report, "tables": summaries, "figures": figures},
         label=study.name,
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from emodrift.checkpoints.files import expand, is_folder
+from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revision
 from emodrift.checkpoints.places import read_local
 from emodrift.config.running import Compute
@@ -133,7 +134,8 @@ def describe_writing(
     location, digest = _locate_model(key, writer.model, compute, digests, revisions)
     loading = compute.model_dump(mode="json", exclude={"dtype"})
     context |= {"location": location, "loading": loading}
-    return Writing(params, {"model": digest}, {"connection": context, "model": digest})
+    known = {"connection": context, "model": digest, "locations": [location]}
+    return Writing(params, {"model": digest}, known)
 
 
 def _locate_model(
@@ -141,7 +143,7 @@ def _locate_model(
 ) -> tuple[dict[str, str], str]:
     key = f"{key}.writer.model"
     folder = expand(model, key)
-    if is_folder(folder):
+    if is_folder(folder) or is_gguf(folder):
         found = read_local(folder, key, digests, compute.allow_pickle)
         habits = folder / "generation_config.json"
         known = [found.digest, digests.digest(habits) if habits.is_file() else None]

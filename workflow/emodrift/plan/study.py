@@ -9,18 +9,22 @@ from pathlib import Path
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
 from emodrift.checkpoints.templates import check_templates
 from emodrift.config.study import Study
+from emodrift.plan.agreement import plan_agreement
 from emodrift.plan.chain import plan_chain
 from emodrift.plan.entries import Plan
+from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.publication import plan_figures, plan_publication
-from emodrift.plan.replies import plan_conduct, plan_replies
 from emodrift.plan.texts import plan_contrasts
 from emodrift.plan.variants import plan_sensitivity, plan_variants
-from emodrift.store.entry import Entry, entry_exists
+from emodrift.store.entry import Entry
 from emodrift.store.memory import FileDigests
 
 
 def plan_study(study: Study, results: Path) -> Plan:
     """Plan a study as far as its checkpoints exist.
+
+    Where ``awaited`` of the plan names entries, what follows from them is planned by their keys, as
+    it would be at the most: once they are there, the plan is to be made again.
 
     Parameters
     ----------
@@ -39,7 +43,10 @@ def plan_study(study: Study, results: Path) -> Plan:
     organisms = _plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
     variants = plan_variants(plan, digests)
-    if all(entry_exists(plan.store / e.place) for e in organisms.values()):
+    trained = [plan.await_entry(entry) for entry in organisms.values()]
+    for entry in (contrasts, *(data for _, data in variants)):
+        plan.await_entry(entry)
+    if all(trained):
         _plan_checkpoints(plan, contrasts, variants, organisms, digests)
     digests.save()
     return plan
@@ -89,12 +96,13 @@ def _plan_checkpoints(
     check_shapes(plan.checkpoints)
     check_templates(plan.checkpoints, study.activations, digests)
     reference = find_reference(plan.checkpoints, study.reference)
-    chain = plan_chain(plan, reference, contrasts)
+    desk = Desk()
+    chain = plan_chain(plan, reference, contrasts, desk)
     summaries = chain.summaries
     if study.generation:
-        replies = plan_replies(plan, contrasts, chain.lock, chain.activations, chain.responses)
-        summaries["conduct"] = plan_conduct(plan, replies, chain.activations, digests)
+        summaries["agreement"] = plan_agreement(plan, digests)
     if study.sensitivity:
-        summaries["sensitivity"] = plan_sensitivity(plan, reference, contrasts, variants)
+        summaries["sensitivity"] = plan_sensitivity(plan, reference, contrasts, variants, desk)
+    plan_visits(plan, desk)
     figures = plan_figures(plan, summaries, reference)
     plan.publication = plan_publication(plan, summaries, figures, chain.lock)

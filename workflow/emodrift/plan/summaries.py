@@ -1,88 +1,66 @@
-"""Planning the tables over all checkpoints."""
+"""Planning the tables over all checkpoints, from what their stages declare."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from emodrift.checkpoints.checkpoint import Checkpoint
-from emodrift.plan.descriptions import describe_fitting, describe_metrics, describe_summary
+from emodrift.errors import EmodriftError
+from emodrift.plan.declarations import OPTIONAL, list_stages
 from emodrift.plan.entries import Plan
-from emodrift.store.entry import Entry
+from emodrift.plan.settings import Asking, find_setting
+from emodrift.stage import Stage
+from emodrift.store.entry import Entry, Inputs
 
 
-def plan_summaries(
-    plan: Plan,
-    reference: Checkpoint,
-    lock: Entry,
-    activations: list[Entry],
-    vectors: list[Entry],
-    twin: Entry,
-    responses: list[Entry],
-) -> dict[str, Entry]:
-    """Entries over all checkpoints of a chain, by stage."""
-    study = plan.study
-    common = describe_summary(plan)
-    origin = {"reference": plan.checkpoints.index(reference)}
-    intervals = {"statistics": study.statistics.model_dump(mode="json")}
-    section = study.indicators.model_dump(mode="json")
-    metrics = describe_metrics(study)
-    drift = plan.add(
-        "drift",
-        common
-        | origin
-        | intervals
-        | {
-            "fitting": describe_fitting(study),
-            "ratings": {e: r.model_dump() for e, r in study.contrasts.ratings.items()},
-        },
-        inputs={
-            "vectors": tuple(vectors),
-            "activations": tuple(activations),
-            "twin": twin,
-            "lock": lock,
-        },
-        label="all checkpoints",
-    )
-    evocation = plan.add(
-        "evocation",
-        common | intervals | {"indicators": section, "metrics": metrics},
-        inputs={
-            "activations": tuple(activations),
-            "lock": lock,
-        },
-        label="all checkpoints",
-    )
-    coupling = plan.add(
-        "coupling",
-        common | intervals | {"metrics": metrics},
-        inputs={
-            "activations": tuple(activations),
-            "responses": tuple(responses),
-            "lock": lock,
-        },
-        label="all checkpoints",
-    )
-    fragmentation = plan.add(
-        "fragmentation",
-        common | intervals | {"confound_variance": study.vectors.confound_variance},
-        inputs={"activations": tuple(activations), "lock": lock},
-        label="all checkpoints",
-    )
-    indicators = plan.add(
-        "indicators",
-        {
-            **common,
-            **origin,
-            "indicators": section,
-            "metrics": metrics,
-            "roles": {name: run.role for name, run in study.runs.items()},
-            "alarms": study.alarms.model_dump(mode="json"),
-        },
-        inputs={"drift": drift, "evocation": evocation, "coupling": coupling},
-        label="all checkpoints",
-    )
-    return {
-        "drift": drift,
-        "evocation": evocation,
-        "coupling": coupling,
-        "fragmentation": fragmentation,
-        "indicators": indicators,
-    }
+class Readings(NamedTuple):
+    """All that was read off the checkpoints and fitted, for stages to pick from.
+
+    activations: for each checkpoint, entries by kind, gradients among them. each: name -> an entry
+    for each checkpoint. one: name -> an entry.
+    """
+
+    activations: list[dict[str, tuple[Entry, ...]]]
+    each: dict[str, tuple[Entry, ...]]
+    one: dict[str, Entry]
+
+
+def plan_summaries(plan: Plan, reference: Checkpoint, readings: Readings) -> dict[str, Entry]:
+    """Entries over all checkpoints, by stage."""
+    planned: dict[str, Entry] = {}
+    for module, stage in list_stages().items():
+        if stage.needs and getattr(plan.study, stage.needs) is None:
+            continue
+        settings = [find_setting(name, Asking(plan, reference)) for name in stage.settings]
+        planned[stage.name] = plan.add(
+            stage.name,
+            dict(settings),
+            inputs={
+                parameter: found
+                for parameter, source in stage.reads.items()
+                if (found := _find(stage, source, readings, planned)) is not None
+            },
+            context={"function": f"{module}:{stage.function}"},
+            label="all checkpoints",
+            code=[f"{module}:{stage.function}"],
+        )
+    return planned
+
+
+def _find(
+    stage: Stage, source: str | Sequence[str], readings: Readings, planned: dict[str, Entry]
+) -> Inputs | None:
+    if not isinstance(source, str):
+        return tuple(
+            {kind: of_checkpoint[kind] for kind in source if kind in of_checkpoint}
+            for of_checkpoint in readings.activations
+        )
+    known: dict[str, Inputs] = {**readings.each, **readings.one, **planned}
+    if source.endswith(OPTIONAL):
+        return known.get(source.removesuffix(OPTIONAL))
+    if source not in known:
+        raise EmodriftError(
+            f"stage {stage.name!r} reads {source!r}, which there is not; known: {', '.join(known)}"
+        )
+    return known[source]

@@ -10,9 +10,10 @@ from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.reading import make_variants
 from emodrift.config.variants import AS_CONFIGURED
 from emodrift.errors import EmodriftError
-from emodrift.plan.chain import Chain, plan_chain
+from emodrift.plan.chain import plan_chain
 from emodrift.plan.descriptions import describe_checkpoints
 from emodrift.plan.entries import Plan
+from emodrift.plan.measurements import Desk
 from emodrift.plan.texts import plan_contrasts
 from emodrift.store.entry import Entry
 from emodrift.store.memory import FileDigests
@@ -29,7 +30,11 @@ def plan_variants(plan: Plan, digests: FileDigests) -> list[tuple[Plan, Entry]]:
 
 
 def plan_sensitivity(
-    plan: Plan, reference: Checkpoint, contrasts: Entry, variants: list[tuple[Plan, Entry]]
+    plan: Plan,
+    reference: Checkpoint,
+    contrasts: Entry,
+    variants: list[tuple[Plan, Entry]],
+    desk: Desk,
 ) -> Entry:
     """The study as configured and its variants, over the same checkpoints, compared."""
     study = plan.study
@@ -37,15 +42,12 @@ def plan_sensitivity(
     if study.sensitivity.checkpoints == "ends":
         last = {c.run: i for i, c in enumerate(chosen)}
         chosen = [c for i, c in enumerate(chosen) if i == last[c.run] or c == reference]
-    own = plan_chain(
-        replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen), reference, contrasts
-    )
-    chains = [own]
+    own = replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen)
+    chains = [plan_chain(own, reference, contrasts, desk)]
     for variant, data in variants:
         with _naming(variant.variant):
-            varied = plan_chain(replace(variant, checkpoints=chosen), reference, data)
-        _order_variant(plan, varied, own)
-        chains.append(varied)
+            varied = replace(variant, checkpoints=chosen)
+            chains.append(plan_chain(varied, reference, data, desk))
     return plan.add(
         "sensitivity",
         {
@@ -64,15 +66,6 @@ def plan_sensitivity(
         },
         label="variants",
     )
-
-
-def _order_variant(plan: Plan, varied: Chain, own: Chain) -> None:
-    """A variant's jobs of a checkpoint come after the study's own, whose parts they share."""
-    for theirs, ours in zip(
-        varied.activations + varied.responses, own.activations + own.responses, strict=True
-    ):
-        if theirs.place != ours.place:
-            plan.order_after(theirs, ours)
 
 
 @contextlib.contextmanager

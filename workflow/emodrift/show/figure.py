@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,8 +55,8 @@ def draw_figure(
     width: float,
     palette: str | None,
     reference: dict[str, Any],
+    tables: Mapping[str, Path],
     out: Path,
-    **entries: Path,
 ) -> None:
     """Draw a figure as ``figure.pdf``, ``.svg`` and ``.png``, with its numbers in ``figure.csv``.
 
@@ -67,15 +68,15 @@ def draw_figure(
         See :class:`Look`.
     reference
         Run, stage and step of the reference.
+    tables
+        Stage -> entry whose tables are drawn.
     out
         Directory to write to.
-    entries
-        Stage -> entry whose tables are drawn.
     """
     mpl.use("Agg")
     sns.set_theme(context="paper", style="ticks", rc=STYLE)
     module = importlib.import_module(f"emodrift.show.{figure}")
-    drawing = module.draw(entries, reference, Look(width, palette))
+    drawing = module.draw(tables, reference, Look(width, palette))
     for suffix, metadata in METADATA.items():
         drawing.figure.savefig(out / f"figure.{suffix}", bbox_inches="tight", metadata=metadata)
     drawing.data.to_csv(out / "figure.csv", index=False, float_format="%.6g")

@@ -12,19 +12,14 @@ import pandas as pd
 from emodrift.store.files import remove
 from emodrift.store.stamps import STAMPS, read_stamp, write_stamp
 
-TABLE_STAGES = (
-    "drift",
-    "evocation",
-    "coupling",
-    "fragmentation",
-    "indicators",
-    "conduct",
-    "sensitivity",
-)
-
 
 def publish_study(
-    index: Sequence[Mapping[str, Any]], entries: Mapping[str, Path], target: Path, key: str
+    index: Sequence[Mapping[str, Any]],
+    report: Path,
+    tables: Mapping[str, Path],
+    figures: Mapping[str, Path],
+    target: Path,
+    key: str,
 ) -> None:
     """Copy figures, tables, audit and report to the study's folder and stamp it.
 
@@ -32,29 +27,31 @@ def publish_study(
     ----------
     index
         Run, step, stage, tokens and identity of every checkpoint.
-    entries
-        Name -> entry: ``report``, the table stages that the study has, and ``figure:<name>``.
+    report
+        Entry of the report.
+    tables, figures
+        Stage -> entry of its tables, and figure -> entry.
     target
         The study's folder, ``results/<study>``.
     key
         Key of the publication; the stamp carries it and lists every file.
     """
-    figures, tables, stamps = (target / n for n in ("figures", "tables", STAMPS))
-    for folder in (figures, tables, stamps):
+    drawn, listed, stamps = (target / n for n in ("figures", "tables", STAMPS))
+    for folder in (drawn, listed, stamps):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    for name, entry in entries.items():
-        if name.startswith("figure:"):
-            for file in sorted(entry.glob("figure.*")):
-                shutil.copyfile(file, figures / f"{name.partition(':')[2]}{file.suffix}")
-    for stage in [name for name in TABLE_STAGES if name in entries]:
-        for table in sorted(entries[stage].glob("*.parquet")):
+    for name, entry in figures.items():
+        for file in sorted(entry.glob("figure.*")):
+            shutil.copyfile(file, drawn / f"{name}{file.suffix}")
+    for entry in tables.values():
+        for table in sorted(entry.glob("*.parquet")):
             frame = pd.read_parquet(table)
-            frame.to_csv(tables / f"{table.stem}.csv", index=False, float_format="%.6g")
-    shutil.copyfile(entries["report"] / "report.html", target / "report.html")
-    shutil.copyfile(entries["indicators"] / "audit.json", target / "audit.json")
+            frame.to_csv(listed / f"{table.stem}.csv", index=False, float_format="%.6g")
+    shutil.copyfile(report / "report.html", target / "report.html")
+    shutil.copyfile(tables["indicators"] / "audit.json", target / "audit.json")
     pd.DataFrame(index).to_csv(target / "index.csv", index=False)
-    write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in entries.values()))
+    published = (report, *tables.values(), *figures.values())
+    write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
 
 
 def forget_incomplete(target: Path) -> None:

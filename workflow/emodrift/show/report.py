@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from emodrift.drift.table import read_table
+from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.show.panels import prettify
 from emodrift.store.entry import read_manifest
-from emodrift.vectors.lock import open_bundles, open_lock
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 SIGNIFICANT = 0.05
@@ -62,15 +62,9 @@ def write_report(
     config: Mapping[str, Any],
     checkpoints: int,
     lock: Path,
-    drift: Path,
-    evocation: Path,
-    coupling: Path,
-    fragmentation: Path,
-    indicators: Path,
+    tables: Mapping[str, Path],
     figures: Sequence[Path],
     out: Path,
-    sensitivity: Path | None = None,
-    conduct: Path | None = None,
 ) -> None:
     """Render ``report.html``.
 
@@ -78,15 +72,17 @@ def write_report(
     ----------
     study, description, config, checkpoints
         Name, sentence, whole config and number of checkpoints.
-    lock, drift, evocation, coupling, fragmentation, indicators, figures
+    lock, figures
         Entries.
+    tables
+        Stage -> entry.
     out
         Directory to write to.
-    sensitivity
-        Entry, where the study has variants.
-    conduct
-        Entry of the judged replies, if there are any.
     """
+    drift, evocation, coupling, fragmentation, indicators = (
+        tables[stage] for stage in ("drift", "evocation", "coupling", "fragmentation", "indicators")
+    )
+    sensitivity = tables.get("sensitivity")
     locked = open_lock(lock)
     judged = read_table(indicators, "indicators")
     environment = Environment(
@@ -110,7 +106,7 @@ def write_report(
         effect_table=_to_html(tabulate_effects(coupling, fragmentation)),
         behaviour_table=_to_html(tabulate_behaviour(read_table(coupling, "behaviour"))),
         sensitivity_table=_to_html(tabulate_sensitivity(sensitivity)) if sensitivity else None,
-        replies=_show_replies(conduct) if conduct else None,
+        replies=_show_replies(tables) if "conduct" in tables else None,
         level=config["statistics"]["level"],
         packages=read_manifest(indicators)["packages"],
         config=yaml.safe_dump(dict(config), sort_keys=False, width=100),
@@ -249,11 +245,12 @@ def tabulate_agreement(table: pd.DataFrame) -> pd.DataFrame:
     return wide.set_index("checkpoint")[list(columns)].round(3).rename(columns=columns)
 
 
-def _show_replies(conduct: Path) -> dict[str, Any]:
+def _show_replies(tables: Mapping[str, Path]) -> dict[str, Any]:
+    conduct = tables["conduct"]
     replies = read_table(conduct, "replies")
     steered = tabulate_steered_replies(replies)
     return {
-        "judge": read_table(conduct, "judge").iloc[0].to_dict(),
+        "judge": read_table(tables["agreement"], "judge").iloc[0].to_dict(),
         "table": _to_html(tabulate_replies(replies)),
         "steered": None if steered.empty else _to_html(steered),
         "agreement": _to_html(tabulate_agreement(read_table(conduct, "reply_agreement"))),

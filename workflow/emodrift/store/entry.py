@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -48,7 +48,7 @@ class Entry:
     params
         Values of the stage function that determine the content, JSON-able.
     inputs
-        Name -> entry (or list of entries) this one is made from.
+        Name -> what this one is made from: an entry, or entries in tuples and mappings.
     context
         Values of the stage function that do not: paths, devices. Not part of the key.
     label
@@ -60,7 +60,7 @@ class Entry:
     stage: str
     key: str
     params: Mapping[str, Any]
-    inputs: Mapping[str, Entry | tuple[Entry, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, Inputs] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     code: str = ""
@@ -72,29 +72,38 @@ class Entry:
 
     def list_inputs(self) -> list[Entry]:
         """All entries this one is made from, flat."""
-        flat: list[Entry] = []
-        for value in self.inputs.values():
-            flat.extend(value if isinstance(value, tuple) else (value,))
-        return flat
+        return list_entries_in(self.inputs)
 
     def describe(self) -> dict[str, Any]:
-        """The entry as plain values, for a job."""
+        """The entry as plain values, for a job; inputs as places below the store."""
         return {
             "stage": self.stage,
             "key": self.key,
             "params": dict(self.params),
             "context": dict(self.context),
-            "inputs": self.describe_inputs(),
+            "inputs": map_inputs(self.inputs, lambda entry: entry.place),
             "label": self.label,
             "code": self.code,
         }
 
-    def describe_inputs(self) -> dict[str, str | list[str]]:
-        """Inputs by name as places below the store."""
-        return {
-            name: [e.place for e in value] if isinstance(value, tuple) else value.place
-            for name, value in self.inputs.items()
-        }
+
+Inputs = Entry | tuple["Inputs", ...] | Mapping[str, "Inputs"]
+
+
+def map_inputs(inputs: Any, change: Callable[[Any], Any]) -> Any:
+    """Every leaf of nested sequences and mappings changed; sequences become lists."""
+    if isinstance(inputs, Mapping):
+        return {name: map_inputs(value, change) for name, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return [map_inputs(value, change) for value in inputs]
+    return change(inputs)
+
+
+def list_entries_in(inputs: Inputs) -> list[Entry]:
+    """The entries in nested tuples and mappings, in order."""
+    found: list[Entry] = []
+    map_inputs(inputs, found.append)
+    return found
 
 
 def entry_exists(path: Path) -> bool:

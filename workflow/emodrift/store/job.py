@@ -12,7 +12,7 @@ from typing import Any
 
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import note_downloads, release_downloads
-from emodrift.store.entry import write_entry
+from emodrift.store.entry import map_inputs, write_entry
 from emodrift.store.partial import locate_partial
 
 
@@ -25,7 +25,7 @@ class Job:
     params
         Values for the stage function.
     inputs
-        Name -> directory (or list of directories) of the input entries.
+        Name -> directories of the input entries, nested as the entry's inputs are.
     out
         Scratch directory that becomes the entry.
     partial
@@ -59,15 +59,13 @@ def open_job(snakemake: Any) -> Iterator[Job]:
     store = final.parent.parent
     _log_to(Path(str(snakemake.log[0])) if snakemake.log else None)
     logging.info("%s: %s", entry["stage"], entry["label"])
-    inputs = {
-        name: [store / place for place in value] if isinstance(value, list) else store / value
-        for name, value in entry["inputs"].items()
-    }
+    inputs = map_inputs(entry["inputs"], store.joinpath)
     try:
         needs = entry.pop("downloads", {})
         note_downloads(needs, store, f"{entry['stage']}/{entry['key']}")
         with write_entry(final, {k: v for k, v in entry.items() if k != "label"}) as out:
             params = entry["params"] | entry["context"]
+            params.pop("locations", None)
             partial = locate_partial(final)
             yield Job(params, inputs, out, partial, store, entry["code"], entry["label"])
         release_downloads(needs, store)

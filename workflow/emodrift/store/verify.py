@@ -5,6 +5,7 @@ Repair removes what must be made again, and no more: the next run makes it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from emodrift.store.files import is_abandoned, is_scratch, remove
 from emodrift.store.stamps import list_stamps, read_stamp
 
 PLACE = re.compile(rf"[a-z][a-z0-9-]*/[0-9a-f]{{{KEY_LENGTH}}}")
-POINTERS = "parts.json"
+POINTERS = "measurements.json"
 """File of an entry that names others which it leads to."""
 
 Kind = Literal["damaged", "derived", "foreign", "abandoned", "published"]
@@ -147,10 +148,27 @@ def find_damage(path: Path, files: Mapping[str, Any]) -> list[str]:
 
 
 def list_leads(path: Path) -> set[str]:
-    """Places of the entries that one was made from, or leads to."""
-    texts = (path / name for name in (MANIFEST, POINTERS))
-    found = {p for t in texts if t.is_file() for p in _scan(t.read_text(encoding="utf-8"))}
-    return found - {_place(path)}
+    """Places of the entries that one was made from, or leads to.
+
+    A measurement leads to none: its key holds the content that it was made from, wherever that lay.
+    """
+    texts = [json.dumps(read_manifest(path).get("inputs", {}))]
+    if (path / POINTERS).is_file():
+        texts.append((path / POINTERS).read_text(encoding="utf-8"))
+    return {place for text in texts for place in _scan(text)} - {_place(path)}
+
+
+def check_intact(path: Path) -> None:
+    """Refuse an entry that differs from its manifest.
+
+    Raises
+    ------
+    EmodriftError
+        It does.
+    """
+    for finding in check_entry(path):
+        if finding.kind == "damaged":
+            raise EmodriftError(f"{finding}; run `emodrift verify --repair`, then snakemake")
 
 
 def _scan(text: str) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """Emotion vectors of one checkpoint, with what is needed to judge them.
 
-At each layer: topic vectors by the estimator (METHODS, "Vectors"), the leading principal components
-of neutral texts projected out (Sofroniew et al. 2026), the mean over topics as the vector. Topic
-vectors are not kept: they are fitted again where one layer of them is needed.
+At each layer: topic vectors by the estimator from texts whose confounds are projected out, the mean
+over topics as the vector (docs/methods.md, "Vectors"). Topic vectors are not kept: they are fitted
+again where one layer of them is needed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import xarray as xr
 
 from emodrift.measure.arrays import join_parts, load_arrays, open_parts, save_array
 from emodrift.stats.bootstrap import split_halves
+from emodrift.vectors.confounds import find_confounds, project_out
 from emodrift.vectors.estimators import (
     CONTROL_ESTIMATORS,
     ESTIMATORS,
@@ -153,9 +154,15 @@ def describe_layer(
 
 def clean_texts(texts: Texts, confounds: np.ndarray | None) -> Texts:
     """Texts that are fitted on, confounds projected out; of neutral texts all are kept."""
-    kept = {"stories": pick_fit(texts.stories), "neutral": texts.neutral}
-    kept["controls"] = None if texts.controls is None else pick_fit(texts.controls)
-    return Texts(**{k: None if t is None else project_out(t, confounds) for k, t in kept.items()})
+
+    def clean(part: xr.DataArray) -> xr.DataArray:
+        return part.copy(data=project_out(part.values, confounds))
+
+    return Texts(
+        clean(pick_fit(texts.stories)),
+        None if texts.neutral is None else clean(texts.neutral),
+        None if texts.controls is None else clean(pick_fit(texts.controls)),
+    )
 
 
 def pick_fit(texts: xr.DataArray) -> xr.DataArray:
@@ -182,39 +189,6 @@ def fit_texts(clean: Texts, estimator: str) -> Fit:
             vectors = CONTROL_ESTIMATORS[estimator](poles)[:, :1]
             controls[str(name)] = TopicVectors(vectors, poles.topics, poles.labels[:1])
     return Fit(TopicVectors(values, emotions.topics, emotions.labels), controls)
-
-
-def find_confounds(neutral: xr.DataArray | None, share: float) -> np.ndarray | None:
-    """Leading principal components of neutral texts that explain a share of their variance.
-
-    Parameters
-    ----------
-    neutral
-        (prompt, hidden).
-
-    Returns
-    -------
-    np.ndarray or None
-        (component, hidden), orthonormal; None where nothing is to be removed.
-    """
-    if neutral is None or share == 0:
-        return None
-    centred = neutral.values.astype(np.float64)
-    centred = centred - centred.mean(0)
-    _, singular, right = np.linalg.svd(centred, full_matrices=False)
-    energy = singular**2
-    if energy.sum() < 1e-12:
-        return None
-    explained = np.cumsum(energy) / energy.sum()
-    return right[: int(np.searchsorted(explained, share)) + 1]
-
-
-def project_out(texts: xr.DataArray, confounds: np.ndarray | None) -> xr.DataArray:
-    """Texts (prompt, hidden) without their part along the confounds (component, hidden)."""
-    if confounds is None:
-        return texts
-    basis = confounds.astype(texts.dtype)
-    return texts.copy(data=texts.values - (texts.values @ basis.T) @ basis)
 
 
 def measure_reliability(

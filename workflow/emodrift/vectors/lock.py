@@ -11,14 +11,12 @@ import numpy as np
 import xarray as xr
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import (
-    load_arrays,
-    open_gradients,
-    save_array,
-)
+from emodrift.measure.arrays import open_gradients, save_array
+from emodrift.measure.directions import BUNDLES, LAYER, LOCK
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import clean_texts, find_confounds, open_vectors, read_texts
+from emodrift.vectors.confounds import find_confounds
+from emodrift.vectors.fitting import clean_texts, open_vectors, read_texts
 from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
 
 TYPICAL_DEPTH = 2 / 3
@@ -102,8 +100,9 @@ def lock_vectors(
             "layer": chosen,
         },
     )
-    save_array(dataset, out / "lock.zarr")
-    (out / "bundles.json").write_text(json.dumps({k: list(v) for k, v in bundles.items()}) + "\n")
+    save_array(dataset, out / LOCK)
+    (out / BUNDLES).write_text(json.dumps({k: list(v) for k, v in bundles.items()}) + "\n")
+    (out / LAYER).write_text(json.dumps({"layer": chosen}) + "\n")
 
 
 def draw_nulls(
@@ -173,42 +172,6 @@ def judge_layers(
             "p": ("layer", count_extremes(effect, null)),
         },
         coords={"layer": fitted["layer"].values},
-    )
-
-
-def open_lock(entry: Path) -> xr.Dataset:
-    """Dataset of a lock entry; see :func:`lock_vectors`."""
-    return load_arrays(entry / "lock.zarr")
-
-
-def open_bundles(entry: Path) -> dict[str, list[str]]:
-    """Bundles of a lock entry: name -> emotions."""
-    return json.loads((entry / "bundles.json").read_text())
-
-
-def pick_directions(entry: Path, names: Sequence[str]) -> xr.DataArray:
-    """Unit vectors of emotions, random directions and bundles of a lock entry.
-
-    A bundle's is the direction of the sum of its members' unit vectors.
-
-    Returns
-    -------
-    xr.DataArray
-        (direction, hidden), with ``name`` and the scalar ``layer``.
-    """
-    locked, bundles = open_lock(entry)["direction"], open_bundles(entry)
-    place = {str(name): i for i, name in enumerate(locked["name"].values)}
-    picked = [
-        locked.values[[place[member] for member in bundles.get(name, [name])]].sum(0)
-        for name in names
-    ]
-    return xr.DataArray(
-        normalise(np.stack(picked)),
-        dims=("direction", "hidden"),
-        coords={
-            "name": ("direction", np.array(names, dtype=object)),
-            "layer": int(locked["layer"]),
-        },
     )
 
 

@@ -1,4 +1,7 @@
-"""The audit: every alarm with its evidence and the behaviour evals beside it."""
+"""The audit: for every run a verdict with its evidence, and the behaviour evals beside it.
+
+docs/warning.md, "The audit", describes ``audit.json``.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,51 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from emodrift.drift.table import read_table, write_table
-from emodrift.warning.alarms import raise_alarms
-from emodrift.warning.indicators import TITLES, Tables, compute_indicators
+from emodrift.stage import Stage
+from emodrift.warning.evidence import (
+    TOLERANCE,
+    Judged,
+    Question,
+    RunEvidence,
+    follow_parts,
+    judge_runs,
+    list_judged,
+    tabulate_indicators,
+    tabulate_parts,
+)
+from emodrift.warning.gates import Evidence, tabulate_gates
+from emodrift.warning.indicators import ALL, DOCS, TITLES
+from emodrift.warning.indicators.indicator import (
+    Setting,
+    list_missing,
+    measure_part,
+    read_setting,
+)
+from emodrift.warning.measured import Measured, read_measured
+from emodrift.warning.sound import expect_sound
+from emodrift.warning.verdicts import Verdict, judge_kind, list_signature, measure_distance
+from emodrift.warning.words import NEXT_STEPS, write_sentence
 
+STAGE = Stage(
+    "indicators",
+    "measure_indicators",
+    reads={"evocation": "evocation", "coupling": "coupling", "conduct": "conduct?"},
+    settings=[
+        "checkpoints",
+        "reference",
+        "statistics",
+        "seed",
+        "indicators",
+        "metrics",
+        "roles",
+        "alarms",
+    ],
+)
+FORMAT = 2
 PROMPTS_NAMED = 5
 
 
@@ -20,76 +62,178 @@ def measure_indicators(
     checkpoints: Sequence[dict[str, Any]],
     reference: int,
     seed: int,
+    statistics: Mapping[str, Any],
     indicators: Mapping[str, Any],
     metrics: Mapping[str, Mapping[str, Any]],
     roles: Mapping[str, str],
     alarms: Mapping[str, Any],
-    drift: Path,
     evocation: Path,
     coupling: Path,
     out: Path,
+    conduct: Path | None = None,
 ) -> None:
-    """Compute indicators, judge them, and write ``indicators.parquet``, ``components.parquet`` and
-    ``audit.json``.
+    """Compute indicators, judge runs, and write ``indicators.parquet``, ``components.parquet``,
+    ``gates.parquet``, ``runs.parquet`` and ``audit.json``.
 
     Parameters
     ----------
-    indicators, metrics, roles, alarms
+    statistics, indicators, metrics, roles, alarms
         Config.
-    drift, evocation, coupling
-        Entries of the three changes.
+    evocation, coupling
+        Entries of use and effect, with paired draws.
+    conduct
+        Entry of the judged replies, where there are any.
     checkpoints, reference, seed, out
         As in :func:`emodrift.drift.geometry.measure_drift`.
     """
-    tables = Tables(
-        read_table(drift, "drift"),
-        read_table(evocation, "evocation"),
-        read_table(coupling, "coupling"),
-        read_table(coupling, "knobs"),
-        read_table(coupling, "behaviour"),
+    measured = read_measured((evocation, coupling), reference)
+    setting = read_setting(indicators, metrics)
+    agreement = read_table(conduct, "reply_agreement") if conduct else None
+    places = pd.DataFrame(checkpoints)
+    tolerances = {i.name: i.tolerance for i in ALL} | dict(indicators.get("tolerances", {}))
+    question = Question(
+        places, roles, alarms["false_alarm_rate"], statistics["level"], seed, tolerances
     )
-    values, components = compute_indicators(tables, indicators, metrics, reference)
-    places = pd.DataFrame(checkpoints).rename_axis("checkpoint").reset_index()
-    values = places.merge(values, on="checkpoint", validate="1:m")
-    judged = raise_alarms(values, roles, checkpoints[reference], alarms, seed)
+    followed, absent = follow_parts(ALL, setting, measured, question.level, agreement)
+    judged = Judged(followed, absent, judge_runs(followed, measured, question))
+    components = tabulate_parts(judged, measured, question)
+    values = tabulate_indicators(ALL, judged, components, question)
+    labels = places.rename_axis("checkpoint").reset_index()
+    values = labels.merge(values, on="checkpoint", validate="1:m")
+    components = labels.merge(components, on="checkpoint", validate="1:m")
+    parts = [part for indicator in ALL for part in indicator.list_parts(setting)]
+    gates = tabulate_gates(parts, Evidence(measured, setting, question.level, agreement))
+    verdicts = {run: judge_run(run, judged, measured, setting, question) for run in judged.runs}
+    prompts, behaviour = read_table(evocation, "prompts"), read_table(coupling, "behaviour")
+    beside = Beside(prompts, behaviour, reference)
     audit = {
+        "format": FORMAT,
         "reference": checkpoints[reference],
-        "false_alarm_rate": alarms["false_alarm_rate"],
-        "alarms": list_alarms(
-            judged, components, tables.behaviour, read_table(evocation, "prompts"), reference
-        ),
-        "runs": summarise_runs(judged, roles),
+        "false_alarm_rate": question.rate,
+        "indicators": describe_indicators(values, components),
+        "gates": gates.to_dict("records"),
+        "alarms": list_alarms(values, components, beside),
+        "runs": [
+            describe_run(run, verdicts[run], judged.runs[run], values, roles, beside)
+            for run in judged.runs
+        ],
     }
-    write_table(judged, out, "indicators")
-    write_table(places.merge(components, on="checkpoint", validate="1:m"), out, "components")
+    write_table(values, out, "indicators")
+    write_table(components, out, "components")
+    write_table(gates, out, "gates")
+    write_table(tabulate_runs(audit["runs"]), out, "runs")
     (out / "audit.json").write_text(json.dumps(audit, indent=1) + "\n")
 
 
+class Beside:
+    """What stands beside an alarm: prompts that changed, and behaviour evals."""
+
+    def __init__(self, prompts: pd.DataFrame, behaviour: pd.DataFrame, reference: int) -> None:
+        self.prompts, self.behaviour, self.reference = prompts, behaviour, reference
+
+    def name_prompts(self, number: int) -> list[dict[str, Any]]:
+        """Prompts whose log-odds of refusal changed most since the reference."""
+        now, then = self._pair(self.prompts, number, "id")
+        change = (now["log_odds"] - then["log_odds"]).abs().sort_values(ascending=False)
+        return [
+            {
+                "id": name,
+                "suite": now.at[name, "suite"],
+                "split": now.at[name, "split"],
+                "refusal_log_odds": _round(now.at[name, "log_odds"]),
+                "refusal_log_odds_at_reference": _round(then.at[name, "log_odds"]),
+                "caution_projection": _round(now.at[name, "projection"]),
+                "caution_projection_at_reference": _round(then.at[name, "projection"]),
+            }
+            for name in change.index[:PROMPTS_NAMED]
+        ]
+
+    def compare_behaviour(self, number: int) -> list[dict[str, Any]]:
+        """Behaviour evals of a checkpoint, with the reference's."""
+        now, then = self._pair(self.behaviour, number, ["metric", "split"])
+        return [
+            {
+                "metric": metric,
+                "split": split,
+                "probability": _round(row["probability"]),
+                "interval": [_round(row["low"]), _round(row["high"])],
+                "at_reference": _round(then.at[(metric, split), "probability"]),
+            }
+            for (metric, split), row in now.iterrows()
+        ]
+
+    def _pair(self, table: pd.DataFrame, number: int, keys: Any) -> tuple[pd.DataFrame, ...]:
+        return tuple(
+            table[table["checkpoint"] == n].set_index(keys) for n in (number, self.reference)
+        )
+
+
+def judge_run(
+    run: str, judged: Judged, measured: Measured, setting: Setting, question: Question
+) -> Verdict:
+    """Verdict on a run, from its signature at its last checkpoint."""
+    found = judged.runs[run]
+    last = int(found.checkpoints[-1])
+    sizes = {
+        f.part.name: float(f.draws[last, 0] - found.expected[-1, k])
+        for k, f in enumerate(judged.followed)
+    }
+    chosen = list_judged(question.places, measured.reference)
+    distance = measure_distance(setting, measured)
+    for part in list_signature(setting):
+        if not list_missing(part, measured):
+            value = measure_part(part, measured)[:, 0]
+            expected = expect_sound(question.places, value, run, question.roles, chosen)
+            sizes[part.name] = float(value[last] - expected[-1]) / distance
+    return judge_kind(sizes, bool(found.crossed.any()), measure_margin(found, question.rate))
+
+
+def measure_margin(found: RunEvidence, rate: float) -> float:
+    """How far a run stayed from an alarm: 1 none of the way, 0 at the line."""
+    if found.kind == TOLERANCE:
+        return float(1 - min(1.0, rate / found.level[-1]))
+    return float(1 - found.deviation.max() / found.threshold)
+
+
+def describe_indicators(values: pd.DataFrame, components: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every indicator: what it is, whether it applies, and why a part does not."""
+    rows = []
+    for name, table in values.groupby("indicator", sort=False):
+        parts = components[components["indicator"] == name].drop_duplicates("component")
+        rows.append(
+            {
+                "indicator": name,
+                "title": TITLES[name],
+                "docs": DOCS[name],
+                "applicable": bool(table["applicable"].all()),
+                "parts": [
+                    {
+                        "component": part["component"],
+                        "applicable": bool(part["applicable"]),
+                        "reason": part["reason"],
+                        "remedy": part["remedy"],
+                    }
+                    for part in parts.to_dict("records")
+                ],
+            }
+        )
+    return rows
+
+
 def list_alarms(
-    judged: pd.DataFrame,
-    components: pd.DataFrame,
-    behaviour: pd.DataFrame,
-    prompts: pd.DataFrame,
-    reference: int,
+    values: pd.DataFrame, components: pd.DataFrame, beside: Beside
 ) -> list[dict[str, Any]]:
     """First alarm of every run and indicator, with its evidence.
 
     Parameters
     ----------
-    judged
-        Indicators with alarms.
-    components
-        Indicators' components.
-    behaviour
-        Unsteered behaviour.
-    prompts
-        Projection on caution and log-odds of refusal per prompt.
-    reference
-        Number of the reference checkpoint.
+    values, components
+        Tables of :mod:`emodrift.warning.evidence`, with run, step and stage.
+    beside
+        Prompts and behaviour.
     """
     alarms = []
-    raised = judged[judged["alarm"]]
-    for (run, indicator), rows in raised.groupby(["run", "indicator"], sort=False):
+    for (run, indicator), rows in values[values["alarm"]].groupby(["run", "indicator"], sort=False):
         first = rows.iloc[0]
         number = int(first["checkpoint"])
         parts = components[
@@ -103,82 +247,90 @@ def list_alarms(
                 "step": int(first["step"]),
                 "stage": first["stage"],
                 "value": _round(first["value"]),
+                "interval": [_round(first["low"]), _round(first["high"])],
                 "expected_of_healthy": _round(first["expected"]),
                 "standard_error": _round(first["se"]),
-                "cusum": _round(first["cusum"]),
+                "deviation": _round(first["deviation"]),
                 "threshold": _round(first["threshold"]),
                 "threshold_basis": first["basis"],
-                "evidence": [
-                    {
-                        "component": part["component"],
-                        "value": _round(part["value"]),
-                        "reference": _round(part["reference"]),
-                        "reference_se": _round(part["reference_se"]),
-                    }
-                    for part in parts.to_dict("records")
-                ],
-                "prompts_that_changed_most": _name_prompts(prompts, number, reference),
-                "behaviour": _compare_behaviour(behaviour, number, reference),
+                "against": first["kind"],
+                "evidence": [_describe_part(part) for part in parts.to_dict("records")],
+                "specific": _is_specific(parts),
+                "prompts_that_changed_most": beside.name_prompts(number),
+                "behaviour": beside.compare_behaviour(number),
             }
         )
     return alarms
 
 
-def summarise_runs(judged: pd.DataFrame, roles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """For every run: its role, and step of the first alarm of each indicator (or None)."""
-    runs = []
-    for run, rows in judged.groupby("run", sort=False):
-        first = rows[rows["alarm"]].groupby("indicator")["step"].first()
-        runs.append(
-            {
-                "run": run,
-                "role": roles[run],
-                "first_alarm": {
-                    name: int(first[name]) if name in first else None
-                    for name in rows["indicator"].unique()
-                },
-            }
-        )
-    return runs
+def describe_run(
+    run: str,
+    verdict: Verdict,
+    found: RunEvidence,
+    values: pd.DataFrame,
+    roles: Mapping[str, str],
+    beside: Beside,
+) -> dict[str, Any]:
+    """One run of the audit: verdict, margin, sentence, evidence, alarms, and what to do next."""
+    rows = values[values["run"] == run]
+    first = rows[rows["alarm"]].groupby("indicator")["step"].first()
+    at = np.flatnonzero(found.crossed.any(1))
+    number = int(found.checkpoints[at[0]] if len(at) else found.checkpoints[-1])
+    step = int(rows.loc[rows["checkpoint"] == number, "step"].iloc[0]) if len(at) else None
+    return {
+        "run": run,
+        "role": roles[run],
+        "verdict": verdict.kind,
+        "margin": _round(verdict.margin),
+        "sentence": write_sentence(run, verdict, found, step),
+        "evidence": verdict.evidence,
+        "scores": {kind: _round(score) for kind, score in verdict.scores.items()},
+        "first_alarm": {
+            n: int(first[n]) if n in first else None for n in rows["indicator"].unique()
+        },
+        "alarm_step": step,
+        "against": found.kind,
+        "basis": found.basis,
+        "level": _round(float(found.level[-1])),
+        "p": _round(found.p),
+        "attainable": _round(found.attainable),
+        "prompts": beside.name_prompts(number) if len(at) else [],
+        "behaviour": beside.compare_behaviour(number),
+        "next_steps": NEXT_STEPS[verdict.kind],
+    }
 
 
-def _name_prompts(prompts: pd.DataFrame, number: int, reference: int) -> list[dict[str, Any]]:
-    now, then = (prompts[prompts["checkpoint"] == n].set_index("id") for n in (number, reference))
-    change = (now["log_odds"] - then["log_odds"]).rename("change")
-    table = now.join(change)
-    most = table.loc[change.abs().sort_values(ascending=False).index[:PROMPTS_NAMED]]
-    return [
-        {
-            "id": name,
-            "suite": row["suite"],
-            "split": row["split"],
-            "refusal_log_odds": _round(row["log_odds"]),
-            "refusal_log_odds_at_reference": _round(then.at[name, "log_odds"]),
-            "caution_projection": _round(row["projection"]),
-            "caution_projection_at_reference": _round(then.at[name, "projection"]),
-        }
-        for name, row in most.iterrows()
-    ]
+def tabulate_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each run of the audit."""
+    columns = ["run", "role", "verdict", "margin", "alarm_step", "against", "level", "p"]
+    columns += ["attainable", "sentence"]
+    table = pd.DataFrame([{k: run[k] for k in columns} for run in runs], columns=columns)
+    return table.astype({"alarm_step": "Int64"})
 
 
-def _compare_behaviour(
-    behaviour: pd.DataFrame, number: int, reference: int
-) -> list[dict[str, Any]]:
-    keys = ["metric", "split"]
-    now, then = (
-        behaviour[behaviour["checkpoint"] == n].set_index(keys) for n in (number, reference)
+def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = (
+        "value",
+        "low",
+        "high",
+        "expected",
+        "deviation",
+        "e_value",
+        "p_matched",
+        "p_shuffled",
     )
-    return [
-        {
-            "metric": metric,
-            "split": split,
-            "probability": _round(row["probability"]),
-            "interval": [_round(row["low"]), _round(row["high"])],
-            "at_reference": _round(then.at[(metric, split), "probability"]),
-        }
-        for (metric, split), row in now.iterrows()
-    ]
+    return {"component": part["component"], "applicable": bool(part["applicable"])} | {
+        "reason": part["reason"],
+        "crossed": bool(part["crossed"]),
+        **{name: _round(part.get(name)) for name in numbers},
+    }
 
 
-def _round(value: float) -> float | None:
-    return None if pd.isna(value) else round(float(value), 4)
+def _is_specific(parts: pd.DataFrame) -> bool | None:
+    """Whether the parts that crossed changed more than directions of no emotion; None: unknown."""
+    told = parts.loc[parts["crossed"], "specific"].dropna()
+    return bool(told.any()) if len(told) else None
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None or pd.isna(value) else round(float(value), 4)

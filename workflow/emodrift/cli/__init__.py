@@ -1,0 +1,5 @@
+"""The command `emodrift`."""
+
+from emodrift.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,7 @@
+"""``python -m emodrift.cli``."""
+
+import sys
+
+from emodrift.cli.app import main
+
+sys.exit(main())

@@ -1,0 +1,153 @@
+"""Commands for what was found: the audit, the report, exports and bundles."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emodrift.cli.console import count, print_table
+from emodrift.cli.study import DEFAULT, RESULTS, Config, find_published, open_plan, open_study
+from emodrift.errors import EmodriftError
+
+if TYPE_CHECKING:
+    from emodrift.plan.entries import Plan
+
+ALARM = 3
+
+
+class Format(StrEnum):
+    """What can be exported."""
+
+    SAFETENSORS = "safetensors"
+    NUMPY = "numpy"
+    GGUF = "gguf"
+    REPENG = "repeng"
+    STEERING_VECTORS = "steering-vectors"
+    LM_EVAL = "lm-eval"
+    TABLES = "tables"
+
+
+def show_audit(config: Config = DEFAULT) -> None:
+    """Show the alarms of a finished study; ends with 3 if there are any.
+
+    One row for the first alarm of each indicator in each run. The evidence is in audit.json and in
+    the report.
+    """
+    study = open_study(config).name
+    audit = json.loads(find_published(study, "audit.json").read_text())
+    alarms = audit["alarms"]
+    if not alarms:
+        print(f"{study}: no alarm.")
+        return
+    print_table(
+        ("run", "step", "indicator", "value", "cusum", "threshold"),
+        [
+            (a["run"], a["step"], a["indicator"], a["value"], a.get("cusum"), a.get("threshold"))
+            for a in alarms
+        ],
+        right=("step", "value", "cusum", "threshold"),
+    )
+    runs = len({alarm["run"] for alarm in alarms})
+    print(f"{study}: {count(len(alarms), 'alarm')} in {count(runs, 'run')}.")
+    raise typer.Exit(ALARM)
+
+
+def find_report(
+    config: Config = DEFAULT,
+    show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Say where a finished study's report is, or open it."""
+    path = find_published(open_study(config).name, "report.html")
+    print(path)
+    if show:
+        typer.launch(str(path.resolve()))
+
+
+def export_study(
+    config: Config = DEFAULT,
+    form: Annotated[
+        Format, typer.Option("--format", help="What is written; see docs/exports.md.")
+    ] = Format.SAFETENSORS,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.")] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="Length of vectors in mean residual norms; left out, unit length."),
+    ] = None,
+) -> None:
+    """Write locked vectors, or all tables, for other tools.
+
+    Layers are converted to what each tool counts.
+    """
+    plan = open_plan(config)
+    if plan.publication is None:
+        raise EmodriftError(f"study {plan.study.name} is not finished; run it: emodrift run CONFIG")
+    out = out or RESULTS / plan.study.name / "exports"
+    if form is Format.TABLES:
+        from emodrift.exports.tables import export_tables
+
+        summaries = plan.publication.list_inputs()
+        written = export_tables(plan.study.name, summaries, plan.store, out)
+    else:
+        written = _export_vectors(plan, form, out, strength)
+    print(f"Wrote {count(len(written), 'file')} in {out}/.")
+
+
+def bundle_study(
+    config: Config = DEFAULT,
+    out: Annotated[
+        Path | None, typer.Argument(help="A folder, or a file .zip; left out, STUDY.zip.")
+    ] = None,
+) -> None:
+    """Pack what the figures are drawn from, to draw them elsewhere without a model."""
+    from emodrift.cli.outlook import measure_size
+    from emodrift.exports.bundle import write_bundle
+    from emodrift.store.downloads import format_size
+
+    plan = open_plan(config)
+    path = write_bundle(plan, out or Path(f"{plan.study.name}.zip"))
+    size = path.stat().st_size if path.is_file() else measure_size(path)
+    print(f"Wrote {path}, {format_size(size)}. Draw from it: emodrift figures {path}")
+
+
+COMMANDS: dict[Any, dict[str, Any]] = {
+    show_audit: {
+        "name": "audit",
+        "epilog": "Example: emodrift audit config/mine.yaml || test $? -ne 3 || echo alarm",
+    },
+    find_report: {"name": "report", "epilog": "Example: emodrift report config/mine.yaml --open"},
+    export_study: {
+        "name": "export",
+        "epilog": "Example: emodrift export config/mine.yaml --format gguf --strength 0.5",
+    },
+    bundle_study: {
+        "name": "bundle",
+        "epilog": "Example: emodrift bundle config/mine.yaml mine.zip",
+    },
+}
+
+
+def _export_vectors(plan: Plan, form: Format, out: Path, strength: float | None) -> list[Path]:
+    from emodrift.checkpoints.checkpoint import find_reference
+    from emodrift.exports.formats import FORMATS
+    from emodrift.exports.locked import find_lock, read_locked
+
+    reference = find_reference(plan.checkpoints, plan.study.reference)
+    lock = plan.store / find_lock(plan).place
+    vectors = read_locked(lock, _find_type(reference.location), reference.label)
+    out.mkdir(parents=True, exist_ok=True)
+    return FORMATS[form](vectors, out, strength)
+
+
+def _find_type(location: dict[str, Any]) -> str:
+    from transformers import PretrainedConfig
+
+    base = location.get("base", location)
+    place = base.get("path") or base["repo"]
+    names = {"revision": "commit", "subfolder": "subfolder"}
+    where = {name: base[key] for name, key in names.items() if base.get(key)}
+    config, _ = PretrainedConfig.get_config_dict(place, **where)
+    return config.get("model_type", "")

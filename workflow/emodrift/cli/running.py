@@ -1,0 +1,155 @@
+"""Commands around a run: what it would take, starting it, how far it is, and why it has work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emodrift.cli.console import format_seconds, print_table
+from emodrift.cli.study import DEFAULT, RESULTS, Config, open_plan, open_study
+
+ROOT = Path(__file__).parents[3]
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+LABELS_NAMED = 3
+
+
+def plan_run(config: Config = DEFAULT) -> None:
+    """Say what a run would do, what it would take in time and disk, and what it would download.
+
+    Time and size are judged by the median of finished entries of each stage in the store, one job
+    at a time; a stage that was never run is shown as `-`.
+    """
+    from emodrift.cli.outlook import foresee
+    from emodrift.plan.space import check_space
+    from emodrift.store.downloads import format_size
+
+    plan = open_plan(config)
+    outlooks = foresee(plan)
+    print_table(
+        ("stage", "done", "to do", "time", "disk"),
+        [
+            (
+                o.stage,
+                o.done,
+                o.missing,
+                None if o.seconds is None else format_seconds(o.seconds),
+                None if o.size is None else format_size(o.size),
+            )
+            for o in outlooks
+        ],
+        right=("done", "to do", "time", "disk"),
+    )
+    missing = sum(o.missing for o in outlooks)
+    if plan.publication is None:
+        print("More follows once the organisms are trained: their checkpoints are not known yet.")
+    elif plan.awaited:
+        print(
+            f"This is the most: what follows {plan.awaited[0].label} depends on how it comes out."
+        )
+    elif not missing:
+        print("Nothing is to be computed.")
+        return
+    seconds = sum(o.seconds or 0 for o in outlooks)
+    unknown = [o.stage for o in outlooks if o.missing and o.seconds is None]
+    print(
+        f"{missing} entries to make"
+        + (f", about {format_seconds(seconds)} one after the other" if seconds else "")
+        + (f"; not known yet: {', '.join(unknown)}" if unknown else "")
+        + "."
+    )
+    if plan.publication is not None and (need := check_space(plan)):
+        print(need)
+
+
+def run_study(context: typer.Context, config: Config = DEFAULT) -> None:
+    """Run a study: all that is missing, to figures, tables, audit.json and report.html.
+
+    What follows the config goes to Snakemake as it is, and the command ends as Snakemake ends.
+    """
+    raise typer.Exit(call_snakemake(config, context.args))
+
+
+def show_status(config: Config = DEFAULT) -> None:
+    """Say how far a study is, and where its results lie."""
+    from emodrift.cli.outlook import foresee
+
+    plan = open_plan(config)
+    outlooks = foresee(plan)
+    done, missing = (sum(getattr(o, n) for o in outlooks) for n in ("done", "missing"))
+    print(f"{plan.study.name}: {done} of {done + missing} entries are there.")
+    if plan.publication is None:
+        print("Organisms are to be trained first; the rest is planned after that.")
+    for outlook in outlooks:
+        if outlook.missing:
+            print(f"  {outlook.stage}: {outlook.missing} to do")
+    published = RESULTS / plan.study.name
+    current = plan.publication and (published / ".published" / plan.publication.key).is_file()
+    if current:
+        print(f"Published in {published}/: report.html, audit.json, figures/, tables/.")
+    else:
+        print(f"Next: emodrift run {config}")
+
+
+def explain_work(config: Config = DEFAULT) -> None:
+    """Say why a run has work: which changed value, code or input makes what anew.
+
+    Each missing entry is held against the finished one that is most like it. What comes from an
+    input that is itself made anew is told after its cause.
+    """
+    from emodrift.cli.reasons import explain
+
+    reasons = explain(open_plan(config))
+    if not reasons:
+        print("Nothing is to be computed: every entry is there.")
+    for reason in reasons:
+        named = ", ".join(reason.labels[:LABELS_NAMED])
+        more = len(reason.labels) - LABELS_NAMED
+        print(f"{reason.stage} of {named}" + (f" and {more} more" if more > 0 else "") + ":")
+        for cause in reason.causes:
+            print(f"  {cause}")
+
+
+def draw_figures(
+    context: typer.Context,
+    source: Annotated[Path, typer.Argument(help="A config, or a bundle: folder or zip.")] = DEFAULT,
+    out: Annotated[Path, typer.Option(help="Bundle: folder for figures.")] = Path("figures"),
+    width: Annotated[float | None, typer.Option(help="Bundle: width in inches.")] = None,
+    palette: Annotated[str | None, typer.Option(help="Bundle: seaborn palette.")] = None,
+) -> None:
+    """Draw the figures: of a study through Snakemake, or again from a bundle, without a model."""
+    if source.suffix in (".yaml", ".yml"):
+        raise typer.Exit(call_snakemake(source, ["--until", "figure", *context.args]))
+    from emodrift.exports.bundle import draw_bundle
+
+    drawn = draw_bundle(source, out, width, palette)
+    print(f"Drew {len({path.stem for path in drawn})} figures in {out}/.")
+
+
+COMMANDS: dict[Any, dict[str, Any]] = {
+    plan_run: {"name": "plan", "epilog": "Example: emodrift plan config/mine.yaml"},
+    run_study: {
+        "name": "run",
+        "epilog": "Example: emodrift run config/mine.yaml --cores 4 --profile profiles/slurm",
+        "context_settings": PASSED_ON,
+    },
+    show_status: {"name": "status", "epilog": "Example: emodrift status config/mine.yaml"},
+    explain_work: {"name": "why", "epilog": "Example: emodrift why config/mine.yaml"},
+    draw_figures: {
+        "name": "figures",
+        "epilog": "Example: emodrift figures mine.zip --width 3.3 --palette deep",
+        "context_settings": PASSED_ON,
+    },
+}
+
+
+def call_snakemake(config: Path, flags: list[str]) -> int:
+    """Run Snakemake on a study in this folder; returns its exit code."""
+    open_study(config)
+    here = Path("Snakefile").is_file()
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(config)]
+    command += [] if here else ["--snakefile", str(ROOT / "Snakefile")]
+    return subprocess.call([*command, *flags])

@@ -1,0 +1,136 @@
+"""Locked vectors as other tools take them: named rows at one layer, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from emodrift.errors import EmodriftError
+from emodrift.measure.arrays import read_norms
+from emodrift.measure.directions import open_bundles, open_lock, pick_directions
+from emodrift.plan.entries import Plan
+from emodrift.store.entry import Entry, read_manifest
+
+CONVENTION = "layer 0 = embeddings, layer k = output of block k counted from 1 (hidden_states[k])"
+
+
+@dataclass(frozen=True)
+class LockedVectors:
+    """Locked directions of a reference, ready to be written.
+
+    Parameters
+    ----------
+    name, kind
+        Of each direction; a kind is ``emotion``, ``bundle`` or ``random``.
+    direction
+        (direction, hidden), float32, unit length.
+    center
+        (hidden,) centre of the reference's stories at the layer.
+    layer
+        Index into ``hidden_states``.
+    residual_norm
+        Mean norm of the residual stream at the reply point there: the unit of emodrift's strengths.
+    model
+        Model type of the reference, such as ``llama``.
+    reference
+        What a person calls the reference.
+    key
+        Content key of the lock entry.
+    """
+
+    name: tuple[str, ...]
+    kind: tuple[str, ...]
+    direction: np.ndarray
+    center: np.ndarray
+    layer: int
+    residual_norm: float
+    model: str
+    reference: str
+    key: str
+
+    @property
+    def block(self) -> int:
+        """Decoder block, counted from 0, whose output the directions are read from and added to.
+
+        Raises
+        ------
+        EmodriftError
+            The vectors are locked at the embeddings, which no block gives out.
+        """
+        if self.layer == 0:
+            raise EmodriftError(
+                "vectors are locked at layer 0, the embeddings, and no decoder block ends there; "
+                "set vectors.layer to 1 or more"
+            )
+        return self.layer - 1
+
+    def describe(self) -> dict[str, str]:
+        """Metadata as texts."""
+        return {
+            "emodrift": metadata.version("emodrift"),
+            "convention": CONVENTION,
+            "layer": str(self.layer),
+            "residual_norm": repr(self.residual_norm),
+            "kinds": json.dumps(dict(zip(self.name, self.kind, strict=True))),
+            "model": self.model,
+            "reference": self.reference,
+            "lock": self.key,
+        }
+
+    def scale(self, strength: float | None) -> np.ndarray:
+        """Directions (direction, hidden): unit length, or as long as `strength` residual norms."""
+        length = 1.0 if strength is None else strength * self.residual_norm
+        return (self.direction * np.float32(length)).astype(np.float32)
+
+
+def find_lock(plan: Plan) -> Entry:
+    """The lock of a study itself, whose report names it; variants may have others.
+
+    Raises
+    ------
+    EmodriftError
+        The study is not planned to its end.
+    """
+    if plan.publication is None:
+        raise EmodriftError(
+            f"study {plan.study.name} has no lock before its organisms are trained; run it first: "
+            "emodrift run CONFIG"
+        )
+    return plan.publication.inputs["report"].inputs["lock"]
+
+
+def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVectors:
+    """Emotions, bundles and random directions of a lock entry.
+
+    Parameters
+    ----------
+    lock
+        Entry of the lock stage, in its store.
+    model, reference
+        See :class:`LockedVectors`.
+
+    Raises
+    ------
+    EmodriftError
+        There is no finished entry.
+    """
+    manifest = read_manifest(lock)
+    locked, bundles = open_lock(lock), open_bundles(lock)
+    names = [*map(str, locked["name"].values), *bundles]
+    store = lock.parent.parent
+    norms = read_norms([store / place for place in manifest["inputs"]["activations"]["gradients"]])
+    return LockedVectors(
+        name=tuple(names),
+        kind=(*map(str, locked["kind"].values), *["bundle"] * len(bundles)),
+        direction=pick_directions(lock, names).values.astype(np.float32),
+        center=locked["center"].values.astype(np.float32),
+        layer=int(locked["layer"]),
+        residual_norm=float(norms.sel(layer=int(locked["layer"]))),
+        model=model,
+        reference=reference,
+        key=lock.name,
+    )

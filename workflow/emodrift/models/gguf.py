@@ -1,0 +1,75 @@
+"""Models from GGUF files: dequantised by transformers, then models like any other."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from emodrift.errors import EmodriftError
+
+
+def name_source(place: Path) -> tuple[Path, dict[str, str]]:
+    """Folder of a checkpoint, and what ``from_pretrained`` must be told beside it.
+
+    Parameters
+    ----------
+    place
+        A directory, or a GGUF file.
+    """
+    return (place.parent, {"gguf_file": place.name}) if place.is_file() else (place, {})
+
+
+def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedModel:
+    """Load a GGUF file's model with its weights dequantised.
+
+    What transformers makes of such a file passes for quantised: it cannot be saved, and adapters
+    do not merge into it. It is therefore made anew from its weights, as an ordinary model.
+
+    Parameters
+    ----------
+    file
+        The file.
+    options
+        Of ``from_pretrained``.
+    label
+        Checkpoint to name in errors.
+
+    Raises
+    ------
+    EmodriftError
+        transformers cannot read models of its architecture.
+    """
+    options = {k: v for k, v in options.items() if k != "use_safetensors"}
+    try:
+        read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options)
+    except (ValueError, KeyError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise EmodriftError(
+            f"{label}: transformers cannot read {file} ({reason}); give the model as safetensors"
+        ) from None
+    config = copy.deepcopy(read.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = type(read).from_pretrained(None, config=config, state_dict=read.state_dict(), **options)
+    plain.generation_config = read.generation_config
+    return plain
+
+
+def save_plain(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a model and its tokenizer as an ordinary checkpoint directory.
+
+    Parameters
+    ----------
+    network
+        A model of :func:`load_gguf` or any other that is not quantised.
+    tokenizer
+        Its tokenizer, chat template included.
+    folder
+        The directory to write.
+    """
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

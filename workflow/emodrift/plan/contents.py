@@ -1,0 +1,82 @@
+"""What lies in entries whose content, not whose key, later keys rest on.
+
+Contrast data and the lock are cheap to make and feed what is dear: everything that is measured on a
+checkpoint. So a measurement's key holds the content of the texts and directions that it reads, and
+contrast data or a lock that were made again, and came out the same, cost no measurement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from emodrift.plan.entries import Plan
+from emodrift.store.digest import digest_value
+from emodrift.store.entry import Entry, read_manifest
+
+DIRECTIONS = tuple(f"lock.zarr/{array}/" for array in ("direction", "name", "layer"))
+
+
+class Part(NamedTuple):
+    """A part of the contrast data: its name, its kind, and the digest of its records."""
+
+    name: str
+    kind: str
+    digest: str
+
+
+class Corpus(NamedTuple):
+    """Contrast data: its entry, its parts, the digest of the replies' phrasings, and whether it is
+    made, so that these are its content's.
+    """
+
+    entry: Entry
+    parts: tuple[Part, ...]
+    replies: str
+    made: bool
+
+    def pick(self, *kinds: str) -> list[Part]:
+        """Parts of some kinds, in the order of the data set."""
+        return [part for part in self.parts if part.kind in kinds]
+
+
+class Locked(NamedTuple):
+    """A lock: its entry, its layer (None: not known yet), digests of its directions and bundles."""
+
+    entry: Entry
+    layer: int | None
+    directions: str
+    bundles: str
+
+
+def read_corpus(plan: Plan, entry: Entry) -> Corpus:
+    """Content of contrast data; as long as they are not made, their key stands for it."""
+    kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
+    made = plan.await_entry(entry)
+    if made:
+        files = read_manifest(plan.store / entry.place)["files"]
+        found = {name: files[f"parts/{name}.jsonl"] for name in kinds}
+        replies = files["replies.json"]
+    else:
+        found = {name: digest_value([entry.key, name]) for name in kinds}
+        replies = digest_value([entry.key, "replies"])
+    parts = tuple(Part(name, kind, found[name]) for name, kind in kinds.items())
+    return Corpus(entry, parts, replies, made)
+
+
+def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
+    """Content of a lock over contrast data; as long as it is not made, its key stands for it."""
+    asked = entry.params["layer"]
+    if not (corpus.made and plan.await_entry(entry)):
+        return Locked(entry, None if asked == "auto" else asked, entry.key, entry.key)
+    place = plan.store / entry.place
+    files = read_manifest(place)["files"]
+    directions = digest_value({n: d for n, d in files.items() if n.startswith(DIRECTIONS)})
+    layer = json.loads((place / "layer.json").read_text())["layer"]
+    return Locked(entry, layer, directions, files["bundles.json"])
+
+
+def digest_parts(parts: Iterable[Part]) -> list[str]:
+    """Digests of parts in their order."""
+    return [part.digest for part in parts]

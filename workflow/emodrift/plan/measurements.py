@@ -1,0 +1,283 @@
+"""Planning what is measured on a checkpoint, and the visits that measure it.
+
+Each measurement is an entry: activations and gradients of one part of the contrast data, responses
+to steering, replies. A visit is a job that loads checkpoints, one at a time, and makes what is
+missing of their measurements; what stages need of a checkpoint they get from its visit.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.plan.contents import Corpus, Locked, Part, digest_parts
+from emodrift.plan.descriptions import describe_asking, describe_format, describe_loading
+from emodrift.plan.entries import Plan
+from emodrift.store.digest import digest_value, make_key
+from emodrift.store.entry import Entry, entry_exists
+
+LOADING = "emodrift.models.loading:load_model"
+CODE = {
+    "activations": "emodrift.measure.activations:write_activations",
+    "gradients": "emodrift.measure.gradients:write_gradients",
+    "responses": "emodrift.measure.responses:write_responses",
+    "replies": "emodrift.measure.replies:write_replies",
+}
+"""Measurement -> the function that writes it. Its key rests on that, and on how models load."""
+TEXTS = ("stories", "neutral", "controls")
+SMALL = 2e7
+"""Checkpoints with fewer weights than this in their blocks share a job: loading the libraries takes
+longer than measuring them.
+"""
+SHARING = 4
+"""Small checkpoints of a run in one job."""
+
+
+@dataclass
+class Desk:
+    """What is asked of checkpoints, gathered over a study and its variants.
+
+    Parameters
+    ----------
+    early
+        Loading of a model -> what the lock needs of it.
+    late
+        The same of all that needs the lock, and of the other checkpoints.
+    """
+
+    early: dict[str, Asked] = field(default_factory=dict)
+    late: dict[str, Asked] = field(default_factory=dict)
+
+
+@dataclass
+class Asked:
+    """What is asked of one checkpoint, loaded in one way."""
+
+    checkpoint: Checkpoint
+    model: dict[str, Any]
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Plans measurements of one checkpoint.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    desk
+        Where what is asked is gathered.
+    checkpoint
+        The checkpoint.
+    chat
+        How prompts go through the chat template.
+    early
+        Whether the lock needs what is asked.
+    """
+
+    plan: Plan
+    desk: Desk
+    checkpoint: Checkpoint
+    chat: Mapping[str, Any]
+    early: bool = False
+
+    def read_texts(self, corpus: Corpus, kinds: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
+        """Activations of all parts of some kinds, by kind."""
+        parts = {kind: corpus.pick(kind) for kind in kinds}
+        return {
+            kind: tuple(self._read_part(corpus, part) for part in of_kind)
+            for kind, of_kind in parts.items()
+            if of_kind
+        }
+
+    def differentiate(self, corpus: Corpus, first_layer: int | None) -> tuple[Entry, ...]:
+        """Gradients of all parts of prompts, from a layer upward."""
+        reading = describe_asking(self.plan.study) | {"first_layer": first_layer}
+        return tuple(
+            self._add(
+                "gradients",
+                {"reading": reading, "chat": digest_value(self.chat)},
+                {"part": part.digest, "replies": corpus.replies},
+                {"contrasts": corpus.entry.place, "part": part.name},
+            )
+            for part in corpus.pick("prompts")
+        )
+
+    def steer(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> Entry:
+        """Scores of replies under every locked direction."""
+        study = self.plan.study
+        steering = study.steering.model_dump(
+            mode="json", exclude={"random_directions", "gradient_layers"}
+        )
+        reading = {
+            "steering": steering,
+            **describe_format(study),
+            "phrasing_score": study.behaviours.phrasing_score,
+        }
+        return self._add(
+            "responses",
+            {"reading": reading, "chat": digest_value(self.chat)},
+            {
+                "prompts": digest_parts(corpus.pick("prompts")),
+                "replies": corpus.replies,
+                "directions": lock.directions,
+            },
+            self._place(corpus, lock, gradients),
+        )
+
+    def write(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> Entry:
+        """Replies, unsteered and steered; no judge is in their key."""
+        study = self.plan.study
+        section = study.generation
+        assert section is not None
+        steered = study.contrasts.bundles if section.steered is None else section.steered
+        reading = {
+            **section.model_dump(
+                mode="json", include={"prompts_per_cell", "max_new_tokens", "temperature"}
+            ),
+            "seed": study.seed if section.temperature else 0,
+            "strengths": list(section.strengths),
+            "positions": study.steering.positions,
+            **describe_format(study),
+        }
+        return self._add(
+            "replies",
+            {"reading": reading, "steered": list(steered), "chat": digest_value(self.chat)},
+            {
+                "prompts": digest_parts(corpus.pick("prompts")),
+                "directions": lock.directions,
+                "bundles": lock.bundles,
+            },
+            self._place(corpus, lock, gradients),
+        )
+
+    def _read_part(self, corpus: Corpus, part: Part) -> Entry:
+        section = self.plan.study.activations
+        reading: dict[str, Any] = {"pooling": section.pooling, "from_token": section.from_token}
+        params: dict[str, Any] = {"kind": part.kind, "reading": reading}
+        if part.kind == "prompts":
+            reading = {"pooling": "reply", **describe_format(self.plan.study)}
+            params |= {"reading": reading, "chat": digest_value(self.chat)}
+        return self._add(
+            "activations",
+            params,
+            {"part": part.digest},
+            {"contrasts": corpus.entry.place, "part": part.name},
+        )
+
+    def _place(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> dict[str, Any]:
+        return {
+            "contrasts": corpus.entry.place,
+            "lock": lock.entry.place,
+            "gradients": [entry.place for entry in gradients],
+        }
+
+    def _add(
+        self, stage: str, params: dict[str, Any], leaves: dict[str, Any], context: dict[str, Any]
+    ) -> Entry:
+        dtype = self.plan.study.compute.dtype
+        entry = self.plan.add(
+            stage,
+            params,
+            leaves={**leaves, "checkpoint": self.checkpoint.digest, "dtype": dtype},
+            context=context,
+            label=self.checkpoint.label,
+            code=[CODE[stage], LOADING],
+        )
+        model = describe_loading(self.plan.study, self.checkpoint, self.chat)
+        at = self.desk.early if self.early else self.desk.late
+        asked = at.setdefault(digest_value(model), Asked(self.checkpoint, model))
+        asked.entries.setdefault(entry.place, entry)
+        return entry
+
+
+def plan_visits(plan: Plan, desk: Desk) -> None:
+    """Visits that make all that is asked: what the lock needs, then the rest."""
+    first = _plan_visit(plan, list(desk.early.values()), earlier=())
+    kept = plan.study.compute.keep_downloads
+    for group in share_jobs(list(desk.late.values()), kept):
+        _plan_visit(plan, group, earlier=(first,) if first else ())
+
+
+def forget_unmeasured(plan: Plan) -> None:
+    """Remove the entry of a visit some of whose measurements are gone, so that it is made again."""
+    gone = {
+        visit.place
+        for place, visit in plan.makers.items()
+        if entry_exists(plan.store / visit.place) and not entry_exists(plan.store / place)
+    }
+    for place in gone:
+        shutil.rmtree(plan.store / place)
+
+
+def share_jobs(asked: Sequence[Asked], keep_downloads: bool) -> list[list[Asked]]:
+    """Checkpoints by job: small ones of a run together, all ways of loading one together.
+
+    Downloads that are not kept are each measured, and deleted, by a job of their own.
+    """
+    of_checkpoint: dict[str, list[Asked]] = {}
+    for one in asked:
+        of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
+    jobs: list[list[Asked]] = []
+    sharing: dict[str, list[list[Asked]]] = {}
+    for ways in of_checkpoint.values():
+        checkpoint = ways[0].checkpoint
+        small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
+        small = small and (keep_downloads or not checkpoint.downloads)
+        mates = sharing.setdefault(checkpoint.run, [])
+        if not (small and mates and len(mates) < SHARING):
+            sharing[checkpoint.run] = mates = []
+            jobs.append([])
+        mates.append(ways)
+        jobs[-1] = [one for mate in mates for one in mate]
+    return jobs
+
+
+def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) -> Entry | None:
+    wanted = [
+        (asked, [e for e in asked.entries.values() if e.place not in plan.makers])
+        for asked in group
+    ]
+    places = [entry.place for _, entries in wanted for entry in entries]
+    if not places:
+        return None
+    labels = list(dict.fromkeys(asked.checkpoint.label for asked, entries in wanted if entries))
+    sources = {
+        name: tuple(
+            plan.entries[place]
+            for place in dict.fromkeys(
+                entry.context[name]
+                for _, entries in wanted
+                for entry in entries
+                if name in entry.context
+            )
+        )
+        for name in ("contrasts", "lock")
+    }
+    visit = plan.keep(
+        Entry(
+            "visit",
+            make_key(stage="visit", measurements=sorted(places)),
+            {},
+            {**sources, "earlier": earlier},
+            {
+                "checkpoints": [
+                    {
+                        "label": asked.checkpoint.label,
+                        "model": asked.model,
+                        "entries": [entry.describe() for entry in entries],
+                    }
+                    for asked, entries in wanted
+                    if entries
+                ],
+                "locations": [asked.model["location"] for asked, entries in wanted if entries],
+            },
+            ", ".join(labels),
+        )
+    )
+    plan.makers |= dict.fromkeys(places, visit)
+    return visit

@@ -1,0 +1,39 @@
+"""What a stage over all checkpoints declares of itself, in the module that does its work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage over all checkpoints: a table or more, published with the study.
+
+    The plan reads the declaration without importing the module, so that it is made of literals.
+
+    Parameters
+    ----------
+    name
+        Name of the stage, of its rule and of its folder in the store.
+    function
+        Function of the module that does the work. It is called with what is read and set, by name,
+        and with ``out``, the directory to write its tables to.
+    reads
+        Parameter -> what it is given. A list is of kinds of readings (``stories``, ``neutral``,
+        ``controls``, ``prompts``, ``gradients``): a mapping from kind to folders for each
+        checkpoint. A name is of an entry for each checkpoint (``vectors``, ``responses``,
+        ``verdicts``), of one (``lock``; ``twin``, the vectors of a random twin of the reference),
+        or of another stage. A name that ends in ``?`` is left out where a study has no such entry.
+    settings
+        Names of settings, see :data:`emodrift.plan.settings.SETTINGS`; or of a key of the config,
+        such as ``vectors.confound_variance``, whose last word is the parameter.
+    needs
+        Section of the config without which a study does not have the stage.
+    """
+
+    name: str
+    function: str
+    reads: Mapping[str, str | Sequence[str]]
+    settings: Sequence[str] = ()
+    needs: str | None = None

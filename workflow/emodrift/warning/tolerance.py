@@ -1,0 +1,125 @@
+"""Evidence against a declared tolerance, for runs without sound ones beside them.
+
+Each prompt family bets on whether a part changed by more than is tolerated. The winnings are an
+e-value: its expectation is at most 1 if the mean change is tolerable, however many families are
+looked at and whenever one stops. docs/warning.md, "Against a declared tolerance".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emodrift.warning.indicators.indicator import Part, Term
+from emodrift.warning.measured import Measured
+
+LARGEST_CHANGE = 2.0
+LARGEST_STAKE = 0.75
+ORDERS = 20
+
+
+def measure_families(part: Part, measured: Measured, checkpoint: int, seed: int) -> np.ndarray:
+    """Change of a part from the reference, one value for each group of prompt families, (group,).
+
+    A term that subtracts two suites, or a part that compares splits, takes one family of each: so
+    many groups as the least numerous has families, put together at random, the same at every
+    checkpoint. Empty where a term is no mean over prompts.
+    """
+    rng = np.random.default_rng(seed)
+    sides = [side for term in part.terms for side in _change_families(term, measured, checkpoint)]
+    if not sides or any(not len(side) for side in sides):
+        return np.zeros(0)
+    size = min(len(side) for side in sides)
+    return np.sum([rng.permutation(side)[:size] for side in sides], axis=0)
+
+
+def _change_families(term: Term, measured: Measured, checkpoint: int) -> list[np.ndarray]:
+    component = measured.components[term.component]
+    if not component.quantity:
+        return [np.zeros(0)]
+    values = measured.values[component.quantity]
+    change = (values[checkpoint] - values[measured.reference]).astype(float)
+    change *= term.weight / measured.get_scale(term.per)
+    sides = [(component.upper, 1.0)] + ([(component.lower, -1.0)] if component.lower else [])
+    found = []
+    for suite, sign in sides:
+        chosen = measured.pick(suite, component.split)
+        cells = np.char.add(
+            np.char.add(measured.labels["split"][chosen], "/"), measured.labels["family"][chosen]
+        )
+        _, family = np.unique(cells, return_inverse=True)
+        found.append(sign * np.bincount(family, change[chosen]) / np.bincount(family))
+    return found
+
+
+def bet(values: np.ndarray, tolerance: float, seed: int) -> float:
+    """e-value against a mean change of at most the tolerance.
+
+    Parameters
+    ----------
+    values
+        (family,) changes, cut to ±`LARGEST_CHANGE`: what is tested is the mean of the cut change.
+    tolerance
+        Largest mean change that is tolerated.
+    seed
+        Of the orders in which families bet; e-values of several orders are averaged.
+
+    Notes
+    -----
+    Waudby-Smith & Ramdas (2024), Journal of the Royal Statistical Society B 86: the capital process
+    for a bounded mean with predictable stakes (approximately growth-rate adaptive).
+    """
+    if not len(values):
+        return 1.0
+    rng = np.random.default_rng(seed)
+    unit = (np.clip(values, -LARGEST_CHANGE, LARGEST_CHANGE) + LARGEST_CHANGE) / (
+        2 * LARGEST_CHANGE
+    )
+    null = (tolerance + LARGEST_CHANGE) / (2 * LARGEST_CHANGE)
+    ordered = rng.permuted(np.tile(unit, (ORDERS, 1)), axis=1)
+    number = np.arange(1, ordered.shape[1] + 1)
+    mean = (0.5 + np.cumsum(ordered, 1)) / (number + 1)
+    spread = (0.25 + np.cumsum((ordered - mean) ** 2, 1)) / (number + 1)
+    start = np.full((ORDERS, 1), 0.5), np.full((ORDERS, 1), 0.25)
+    mean = np.concatenate([start[0], mean[:, :-1]], 1)
+    spread = np.concatenate([start[1], spread[:, :-1]], 1)
+    edge = mean - null
+    stake = np.clip(edge / (spread + edge**2), 0, LARGEST_STAKE / null)
+    return float(np.exp(np.log1p(stake * (ordered - null)).sum(1)).mean())
+
+
+def bet_on_part(
+    part: Part, measured: Measured, checkpoint: int, tolerance: float, seed: int
+) -> float:
+    """e-value that a part changed by more than its tolerance at a checkpoint; the mean of both
+    directions where a fall warns too."""
+    values = measure_families(part, measured, checkpoint, seed)
+    up = bet(values, tolerance, seed)
+    return (up + bet(-values, tolerance, seed)) / 2 if part.two_sided else up
+
+
+def accumulate(e_values: np.ndarray, planned: int) -> np.ndarray:
+    """Evidence of a run up to each checkpoint: the sum of its e-values over how many are planned.
+
+    The prompts are the same at every checkpoint, so e-values are averaged, never multiplied: the
+    mean of all planned ones is an e-value, and the sum so far never exceeds it.
+
+    Parameters
+    ----------
+    e_values
+        (checkpoint, part).
+    planned
+        Checkpoints of the whole run.
+    """
+    return np.cumsum(e_values.sum(1)) / (planned * e_values.shape[1])
+
+
+def count_used(part: Part, measured: Measured, seed: int = 0) -> int:
+    """Groups of families that bet on a part."""
+    return len(measure_families(part, measured, measured.reference, seed))
+
+
+def list_bettable(parts: Sequence[Part], measured: Measured) -> list[Part]:
+    """Parts that are means over prompts, which alone can be bet on."""
+    return [p for p in parts if all(measured.components[t.component].quantity for t in p.terms)]

@@ -1,0 +1,48 @@
+"""The audit in words: a sentence on each run, and what to look at next."""
+
+from __future__ import annotations
+
+from emodrift.warning.evidence import TOLERANCE, RunEvidence
+from emodrift.warning.verdicts import CHANGED, COLLAPSE, LOCK_IN, REGRESSION, SOUND, Verdict
+
+NEXT_STEPS = {
+    SOUND: ["No action. Keep the prompts: the next runs are held against this one."],
+    LOCK_IN: [
+        "Read replies to the prompts named below, unlike the training data, beside replies to "
+        "prompts like it.",
+        "Compare the training data with these prompts: what do its refusals share that theirs lack?",
+        "Go back to the checkpoint before the first alarm and mix in other forms of harm.",
+    ],
+    COLLAPSE: [
+        "Read replies to benign prompts: are they refusals, or one phrase?",
+        "Look at the reward and at the share of benign prompts in training.",
+        "Go back to the checkpoint before the first alarm; replay helpful data.",
+    ],
+    REGRESSION: [
+        "Read replies to harmful prompts like the training data: have refusals gone?",
+        "Look for helpful-only data, or for a reward that pays for compliance.",
+        "Go back to the checkpoint before the first alarm; replay safety data.",
+    ],
+    CHANGED: [
+        "Look at the components that crossed their thresholds and at the prompts named below.",
+        "See whether directions of no emotion changed as much: then the model changed as a whole.",
+        "Refit the vectors at this checkpoint: where they still separate, the lock is stale.",
+    ],
+}
+
+
+def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | None) -> str:
+    """One sentence: the verdict, since when, and on what evidence."""
+    if found.kind == TOLERANCE:
+        chance = f"betting against the declared tolerances gives p {_tell(found.level[-1])}"
+    else:
+        chance = (
+            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; by "
+            f"rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
+        )
+    since = f", first alarm at step {step}" if step is not None else ""
+    return f"{run}: {verdict.kind}{since} ({chance})."
+
+
+def _tell(level: float) -> str:
+    return f"{level:.2g}" if level >= 0.001 else "below .001"
