@@ -34,7 +34,8 @@ CASES = {
     "test_any_source_of_checkpoints_is_found_or_refused_in_one_line": 100,
     "test_any_place_is_discovered_or_refused_in_one_line": 40,
     "test_any_json_in_a_checkpoint_is_read_or_refused_in_one_line": 50,
-    "test_any_weights_file_is_read_or_refused_in_one_line": 30,
+    "test_any_weights_file_is_read_or_refused_in_one_line": 20,
+    "test_any_gguf_file_is_read_or_refused_in_one_line": 10,
 }
 """Test -> random cases in the ordinary suite."""
 
@@ -262,3 +263,14 @@ def test_any_weights_file_is_read_or_refused_in_one_line(place, header, length, 
     start = struct.pack("<Q", len(text) if length is None else length)
     with survive():
         list_found(place, "model.safetensors", start + text + data)
+
+
+@try_cases
+@given(numbers=st.lists(st.sampled_from([0, 1, 3, 8, 9, 2**32 - 1]), max_size=40), rest=st.binary())
+def test_any_gguf_file_is_read_or_refused_in_one_line(place, numbers, rest):
+    file = place / "model-1.gguf"
+    file.write_bytes(b"GGUF" + struct.pack(f"<{len(numbers)}I", *numbers) + rest)
+    run = Run.model_validate({"checkpoints": str(file)})
+    with survive():
+        list_checkpoints("sft", run, FileDigests(place / "memo.json"))
+    file.unlink()

@@ -344,7 +344,7 @@ def test_a_study_is_checked_without_a_model_or_a_network(folder, tmp_path, monke
     (folder / "sft").mkdir()
     shutil.move(folder / "checkpoint-7", folder / "sft/checkpoint-7")
     assert cli.main(["check", "study.yaml"]) == 0
-    assert "Checkpoints in order: 1." in capsys.readouterr().out
+    assert "is right: 1 checkpoint in 1 run" in capsys.readouterr().out
     (folder / "sft/checkpoint-7/tokenizer.json").write_text("{")
     assert cli.main(["check", "study.yaml"]) == 1
     assert "tokenizer.json is not valid JSON" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from tests.conftest import copy_project, save_checkpoint
 MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
 SUMMARIES |= {"conduct": 1}
-DRAWN = [name for name, figure in list_figures().items() if "sensitivity" not in figure.reads]
+FIGURES = list_figures()
+DRAWN = [name for name, figure in FIGURES.items() if "sensitivity" not in figure.reads]
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
 WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])

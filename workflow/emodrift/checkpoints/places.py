@@ -342,7 +342,8 @@ def _name_base(found: Found, key: str) -> str:
             f"{key}: the adapter {found.location} names its base as {shorten(name)}, revision "
             f"{shorten(revision)}, which are no texts; set `base`"
         )
-    return f"{name}@{revision}" if revision and not Path(name).exists() else name
+    here = is_folder(Path(name)) or is_gguf(Path(name))
+    return f"{name}@{revision}" if revision and not here else name
 
 
 def _is_adapter(names: Sequence[str], wanted: bool | None) -> bool:
