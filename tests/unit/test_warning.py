@@ -1,12 +1,14 @@
 """Runs are held against sound ones, or against tolerances; alarms, gates and verdicts follow."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from emodrift.config.warning import IndicatorName
 from emodrift.drift.paired import Component, Reading, draw_prompts, gather_nulls, save_paired
 from emodrift.warning.audit import measure_indicators
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
@@ -64,6 +66,7 @@ def test_indicators_have_names_titles_and_docs_of_their_own():
         assert len(indicator.docs) > 40 and indicator.tolerance > 0
         parts = indicator.list_parts(SETTING)
         assert len({part.name for part in parts}) == len(parts)
+    assert get_args(IndicatorName) == INDICATORS
 
 
 def test_every_part_is_zero_at_the_reference_in_all_draws():
