@@ -223,25 +223,47 @@ def count_detections(sound: int, repetitions: int, start: int = 0) -> pd.Series:
     return pd.Series(found).value_counts(dropna=False)
 
 
+SHORT, LONG = (40, 80, 160), tuple(int(s) for s in np.linspace(10, 160, 12))
+CASES = (
+    (0, SHORT, 0.015, 60),
+    (1, SHORT, 0.015, 60),
+    (1, SHORT, 0.06, 60),
+    (2, SHORT, 0.015, 100),
+    (2, SHORT, 0.06, 60),
+    (2, LONG, 0.015, 60),
+    (4, SHORT, 0.015, 100),
+    (4, SHORT, 0.06, 60),
+    (4, LONG, 0.015, 40),
+    (10, SHORT, 0.015, 60),
+    (10, SHORT, 0.06, 40),
+    (10, LONG, 0.015, 20),
+)
+DETECTED = ((2, 20), (4, 20), (10, 10))
+FIRST_SEEDS = {"false alarms": 500, "detections": 900}
+
+
 def main() -> None:
     """Print the table of docs/warning.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=200)
-    asked = parser.parse_args()
-    print("| sound runs | checkpoints | false alarms | share | interval |")
+    parser.add_argument("--times", type=int, default=1, help="so many times the repetitions")
+    times = parser.parse_args().times
+    print("| sound runs | checkpoints | between | false alarms | interval |")
     print("| ---: | ---: | ---: | ---: | --- |")
-    for sound in (0, 1, 2, 4, 10):
-        for steps in ((40, 80, 160), tuple(np.linspace(10, 160, 12).astype(int))):
-            hits, number = count_false_alarms(sound, steps, asked.repetitions)
-            bounds = binomtest(hits, number).proportion_ci(method="exact")
-            print(
-                f"| {sound} | {len(steps)} | {hits} of {number} | {hits / number:.3f} | "
-                f"{bounds.low:.3f} to {bounds.high:.3f} |",
-                flush=True,
-            )
+    for sound, steps, between, number in CASES:
+        start = FIRST_SEEDS["false alarms"]
+        hits, judged = count_false_alarms(
+            sound, steps, times * number, start, between=between, draws=100
+        )
+        bounds = binomtest(hits, judged).proportion_ci(method="exact")
+        print(
+            f"| {sound} | {len(steps)} | {between} | {hits} of {judged} | "
+            f"{bounds.low:.2f} to {bounds.high:.2f} |",
+            flush=True,
+        )
     print("\nA planted lock-in, first alarm at step:")
-    for sound in (0, 2, 4, 10):
-        print(sound, "sound runs:", count_detections(sound, asked.repetitions // 4).to_dict())
+    for sound, number in DETECTED:
+        found = count_detections(sound, times * number, FIRST_SEEDS["detections"])
+        print(f"{sound} sound runs: {found.to_dict()}")
 
 
 if __name__ == "__main__":

@@ -7,17 +7,17 @@ of calibration seeds, figures from scoring seeds alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import CensoredData, ecdf
-
-from emodrift.stats.measures import compute_auroc
+from scipy.stats import CensoredData, ecdf, rankdata
 
 SOUND = "sound"
 PRACTICAL = 0.2
 PRACTICAL_METRICS = ("refusal", "over_refusal")
-DRAWS = 200
+DRAWS = 1000
 
 
 def set_thresholds(scores: pd.DataFrame, rate: float) -> pd.Series:
@@ -62,43 +62,56 @@ def compare_detectors(
     last["alarm"] = last["score"] > last["detector"].map(thresholds)
     rows = []
     for detector, table in last.groupby("detector", sort=False):
-        for figure, measure in _list_figures(table).items():
-            value = measure(table)
-            drawn = _bootstrap(table, measure, seed)
+        runs = Runs(*(table[n].to_numpy() for n in ("seed", "regime", "score", "alarm")))
+        picks = _draw_seeds(runs.seed, np.random.default_rng(seed))
+        for figure, measure in _list_figures(runs).items():
+            drawn = [measure(runs.take(pick)) for pick in picks]
             low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-            rows.append((detector, figure, value, low, high))
+            rows.append((detector, figure, measure(runs), low, high))
     return pd.DataFrame(rows, columns=["detector", "figure", "value", "low", "high"])
 
 
-def _list_figures(table: pd.DataFrame) -> dict[str, Callable[[pd.DataFrame], float]]:
-    broken = [r for r in dict.fromkeys(table["regime"]) if r != SOUND]
+class Runs(NamedTuple):
+    """Runs as one detector sees them, (run,) each."""
+
+    seed: np.ndarray
+    regime: np.ndarray
+    score: np.ndarray
+    alarm: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> Runs:
+        """Some of them."""
+        return Runs(*(values[chosen] for values in self))
+
+
+def _list_figures(runs: Runs) -> dict[str, Callable[[Runs], float]]:
+    def share(regimes: Sequence[str], raised: bool, runs: Runs) -> float:
+        chosen = runs.alarm[np.isin(runs.regime, regimes)]
+        return float((chosen == raised).mean()) if len(chosen) else np.nan
+
+    broken = [r for r in dict.fromkeys(runs.regime) if r != SOUND]
     return {
         "auroc": _measure_auroc,
-        "fnr": lambda t: float(1 - t.loc[t["regime"] != SOUND, "alarm"].mean()),
-        "fpr": lambda t: float(t.loc[t["regime"] == SOUND, "alarm"].mean()),
-        **{
-            f"recall, {regime}": lambda t, r=regime: float(t.loc[t["regime"] == r, "alarm"].mean())
-            for regime in broken
-        },
+        "fnr": partial(share, broken, False),
+        "fpr": partial(share, [SOUND], True),
+        **{f"recall, {regime}": partial(share, [regime], True) for regime in broken},
     }
 
 
-def _measure_auroc(table: pd.DataFrame) -> float:
-    broken = (table["regime"] != SOUND).to_numpy()
-    if broken.all() or not broken.any():
+def _measure_auroc(runs: Runs) -> float:
+    broken = runs.regime != SOUND
+    number, rest = int(broken.sum()), int((~broken).sum())
+    if not number or not rest:
         return np.nan
-    return float(compute_auroc(table["score"].to_numpy(), broken))
+    above = rankdata(runs.score)[broken].sum() - number * (number + 1) / 2
+    return float(above / (number * rest))
 
 
-def _bootstrap(
-    table: pd.DataFrame, measure: Callable[[pd.DataFrame], float], seed: int
-) -> np.ndarray:
-    """A figure over seeds drawn with replacement."""
-    seeds = sorted(table["seed"].unique())
-    by_seed = {s: rows for s, rows in table.groupby("seed")}
-    rng = np.random.default_rng(seed)
-    picks = rng.choice(len(seeds), (DRAWS, len(seeds)))
-    return np.array([measure(pd.concat([by_seed[seeds[i]] for i in pick])) for pick in picks])
+def _draw_seeds(seeds: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Rows of runs whose seeds are drawn with replacement, for each draw."""
+    rows = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+    picks = rng.integers(len(rows), size=(DRAWS, len(rows)))
+    return [np.concatenate([rows[i] for i in pick]) for pick in picks]
 
 
 def find_practical_change(behaviour: pd.DataFrame, reference: tuple[str, int]) -> pd.Series:
