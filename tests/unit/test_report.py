@@ -138,7 +138,9 @@ def test_replies_that_changed_class_are_shown_before_and_after(tmp_path):
         for k in range(3)
         for said in [("refuse" if number == 0 or k == 0 else "comply") if not strength else "hedge"]
     ]
-    write_table(pd.DataFrame(rows), tmp_path, "verdicts")
+    unjudged = rows[0] | {"id": "p9", "reply_class": None}
+    table = pd.DataFrame([*rows, unjudged]).astype({"reply_class": "string"})
+    write_table(table, tmp_path, "verdicts")
     examples = list_examples(tmp_path, Reference(**REFERENCE))
     assert [(e["changed"], e["of"]) for e in examples] == [(2, 3), (3, 3)]
     assert examples[0]["replies"][0]["after"] == ("comply", "comply 1")

@@ -37,6 +37,7 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
+from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes

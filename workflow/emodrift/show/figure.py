@@ -47,6 +47,8 @@ def draw_figure(
     apply_style()
     setting = Scene(**{**scene, "reference": Reference(**scene["reference"])})
     drawing = draw(figure, read_tables(figure, tables), setting)
+    drawing.figure.draw_without_rendering()
+    drawing.figure.set_layout_engine("none")  # laid out once, not for every format
     for suffix, metadata in METADATA.items():
         drawing.figure.savefig(out / f"figure.{suffix}", metadata=metadata)
     plt.close(drawing.figure)

@@ -57,7 +57,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         figure.colorbar(
             image,
             ax=grid,
-            label="slope, or its change (Δ),\nlog-odds per residual norm",
+            label="log-odds per residual norm",
             fraction=0.025,
             pad=0.01,
         )
@@ -139,8 +139,8 @@ def _describe(matrices: Mapping[str, pd.DataFrame], scene: Scene) -> str:
             f"Effects whose {scene.percent} interval leaves that at the reference: {join(moved)}."
         )
     sentences.append(
-        "Δ: change from the reference. Dots: at the reference, less than 1.96 standard deviations "
-        "of null directions with the covariance of activations; of a change, overlapping "
-        "intervals. Frames: metrics named for the bundle."
+        "Colour: slope, or its change from the reference (Δ). Dots: at the reference, less than "
+        "1.96 standard deviations of null directions with the covariance of activations; of a "
+        "change, overlapping intervals. Frames: metrics named for the bundle."
     )
     return " ".join(sentences)

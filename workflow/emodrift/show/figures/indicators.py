@@ -125,8 +125,9 @@ def _draw_curves(
         last = line.iloc[-1]
         draw_interval(axes, last["place"], last["low"], last["high"], colour)
         alarms = line[line["alarm"].astype(bool)]
-        ring = {"mfc": "none", "mec": ALARM, "mew": 1.1, "ms": 6.5}
-        axes.plot(alarms["place"], alarms["value"], "D", **ring, clip_on=False, zorder=5)
+        if len(alarms):
+            ring = {"mfc": "none", "mec": ALARM, "mew": 1.1, "ms": 6.5}
+            axes.plot(alarms["place"], alarms["value"], "D", **ring, clip_on=False, zorder=5)
         ends[run] = End(last["place"], last["value"], colour)
     start = table[table["checkpoint"] == timeline.number]
     at = timeline.stages[scene.reference.stage].place(scene.reference.step)

@@ -92,7 +92,7 @@ def list_examples(conduct: Path | None, reference: Reference) -> list[dict[str, 
     if conduct is None:
         return []
     table = read_table(conduct, "verdicts")
-    table["concept"] = table["concept"].fillna("")
+    table = table.dropna(subset=["reply_class", "text"]).fillna({"concept": ""})
     at = table["checkpoint"] == reference.find(table)
     plain = table["strength"] == 0
     before = table[at & plain].set_index("id")
