@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from emodrift.show.figure import METADATA, STYLE
+from emodrift.show.figure import METADATA
+from emodrift.show.style import apply_style
 
 WIDTH = 7.0
 REQUIRED = (0.90, 0.98)
@@ -29,7 +30,7 @@ def save_figures(tables: dict[str, pd.DataFrame], folder: Path) -> None:
         Where to.
     """
     mpl.use("Agg")
-    sns.set_theme(context="paper", style="ticks", rc=STYLE)
+    apply_style()
     drawn = {
         "recovery": draw_recovery(tables["intervals"]),
         "coverage": draw_coverage(tables["coverage"]),

@@ -18,7 +18,7 @@ from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import Entry, write_entry
-from tests.conftest import ROOT, STUDY, save_checkpoint
+from tests.conftest import ROOT, STUDY, save_checkpoint, write_stand_in
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,17 @@ def call(capsys, *arguments):
 
 
 def make(plan, *stages):
-    """Write entries of a plan as finished ones, with nothing in them but a file."""
+    """Write entries of a plan as finished ones, with no more in them than a plan reads."""
     for entry in plan.entries.values():
         if entry.stage in stages:
-            manifest = {k: v for k, v in entry.describe().items() if k != "label"}
-            with write_entry(plan.store / entry.place, json.loads(json.dumps(manifest))) as out:
-                (out / "file").write_text(entry.key)
+            write_stand_in(plan, entry)
+
+
+def settle(values=STUDY):
+    """A plan whose contrast data and lock are there, so that all its keys are the last word."""
+    make(plan_here(values), "contrasts")
+    make(plan_here(values), "lock")
+    return plan_here(values)
 
 
 def plan_here(values=STUDY):
@@ -123,19 +128,18 @@ def test_init_writes_a_config_that_checks_and_asks_nobody_in_a_script(workplace,
 
 
 def test_the_plan_counts_what_is_to_do_and_judges_it_by_what_was_done(workplace, capsys):
-    plan = plan_here()
-    make(plan, "contrasts")
-    (first,) = [e for e in plan.of_stage("activations") if "step 10" in e.label]
+    plan = settle()
+    first = next(e for e in plan.of_stage("activations") if "step 10" in e.label)
     with write_entry(plan.store / first.place, {}) as out:
         (out / "file").write_bytes(bytes(5000))
     manifest = plan.store / first.place / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seconds": 60}))
     (outlook,) = [o for o in foresee(plan) if o.stage == "activations"]
-    assert (outlook.done, outlook.missing) == (1, 2)
-    assert outlook.seconds == 120 and outlook.size > 10_000
+    assert (outlook.done, outlook.missing) == (1, 9)  # four parts of each, two of the twin
+    assert outlook.seconds == 540 and outlook.size > 10_000
     code, out, _ = call(capsys, "plan", "mine.yaml")
-    assert code == 0 and re.search(r"activations +1 +2 +2 min 00 s", out)
-    assert "not known yet: vectors" in out
+    assert code == 0 and re.search(r"activations +1 +9 +9 min 00 s", out)
+    assert "not known yet: gradients, vectors" in out
 
 
 def test_the_status_says_what_is_missing_and_what_comes_next(workplace, capsys):
@@ -149,13 +153,15 @@ def test_a_study_without_entries_is_new(workplace, capsys):
 
 
 def test_what_reruns_is_told_by_the_config_value_that_changed(workplace, capsys):
-    plan = plan_here()
-    make(plan, *{e.stage for e in plan.entries.values()} - {"publication"})
+    plan = settle()
+    make(plan, *{e.stage for e in plan.entries.values()} - {"contrasts", "lock", "publication"})
     assert explain(plan) == []
     write_config(workplace, STUDY | {"steering": STUDY["steering"] | {"strengths": [-0.25, 0.25]}})
     code, out, _ = call(capsys, "why", "mine.yaml")
     assert code == 0
-    assert re.search(r"responses of sft step 0, sft step 10:\n  asking\.steering\.strengths: ", out)
+    assert re.search(
+        r"responses of sft step 0, sft step 10:\n  reading\.steering\.strengths: ", out
+    )
     assert re.search(r"coupling of all checkpoints:\n  it is made from other responses", out)
     assert "activations" not in out and "vectors of" not in out
 
@@ -233,10 +239,8 @@ def test_a_damaged_store_ends_with_one(workplace, capsys):
 
 
 def test_clearing_up_tells_first_and_deletes_former_versions_alone(workplace, capsys):
-    former = plan_here(STUDY | {"seed": 5})
-    plan = plan_here()
-    make(former, "contrasts", "lock", "drift")
-    make(plan, "contrasts", "lock")
+    former, plan = settle(STUDY | {"seed": 5}), settle()
+    make(former, "drift")
     gone = [former.store / e.place for s in ("lock", "drift") for e in former.of_stage(s)]
     assert sorted(find_garbage([plan], plan.store)) == sorted(gone)
     code, out, _ = call(capsys, "gc", "mine.yaml")
@@ -246,23 +250,24 @@ def test_clearing_up_tells_first_and_deletes_former_versions_alone(workplace, ca
     assert call(capsys, "gc", "mine.yaml")[1].startswith("Nothing: every entry")
 
 
-def test_clearing_up_keeps_what_kept_entries_point_to_and_stages_it_does_not_know(workplace):
-    plan = plan_here()
-    (contrasts,), first = plan.of_stage("contrasts"), plan.of_stage("activations")[0]
-    for place in ("activation-parts/kept", "activation-parts/left", "reply-texts/other"):
+def test_clearing_up_keeps_measurements_that_are_needed_and_stages_it_does_not_know(workplace):
+    plan = settle()
+    kept = plan.of_stage("activations")[0].place
+    for place in (kept, "activations/left", "other-tool/kept"):
         with write_entry(plan.store / place, {}) as out:
             (out / "file").write_text(place)
-    with write_entry(plan.store / first.place, {}) as out:
-        (out / "parts.json").write_text(json.dumps([{"place": "activation-parts/kept"}]))
-    with write_entry(plan.store / contrasts.place, {}) as out:
-        (out / "parts.json").write_text(json.dumps({"stories-grammar": "stories"}))
-    assert find_garbage([plan], plan.store) == [plan.store / "activation-parts/left"]
-    delete_entries([plan.store / "activation-parts/left"])
-    assert not (plan.store / "activation-parts/left").exists()
+    assert find_garbage([plan], plan.store) == [plan.store / "activations/left"]
+    delete_entries([plan.store / "activations/left"])
+    assert not (plan.store / "activations/left").exists()
+
+
+def test_clearing_up_waits_for_a_plan_that_is_the_last_word(workplace):
+    with pytest.raises(EmodriftError, match="cannot be planned to its end before it has contrast"):
+        find_garbage([plan_here()], plan_here().store)
 
 
 def test_clearing_up_refuses_while_another_study_was_published_from_the_store(workplace):
-    plan = plan_here()
+    plan = settle()
     (workplace / "results" / "other" / ".published").mkdir(parents=True)
     with pytest.raises(EmodriftError, match="study other was published from this store too"):
         find_garbage([plan], plan.store)

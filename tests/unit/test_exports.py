@@ -23,6 +23,7 @@ from emodrift.measure.arrays import save_array
 from emodrift.plan.entries import Plan
 from emodrift.store.entry import Entry, write_entry
 from tests.conftest import STUDY, make_llama
+from tests.tables import BUNDLES, REFERENCE, SOUND, STAGES, make_tables
 
 HIDDEN, LAYER, NORM = 32, 2, 40.0
 
@@ -180,23 +181,17 @@ def finished(tmp_path):
     """A finished study of one figure: a plan whose entries lie in a store."""
     study = parse_study(STUDY)
     plan = Plan(study, tmp_path / "store")
-    rows = [
-        dict(run="sft", step=step, stage="sft", tokens=None, checkpoint=i, concept=concept,
-             kind="emotion", cosine=1 - 0.1 * i, low=0.5, high=1.0, noise_floor=0.9, seen=[i])
-        for i, step in enumerate((0, 10, 20)) for concept in ("afraid", "happy")
-    ]  # fmt: skip
-    drift = plan.add("drift", {}, label="all checkpoints")
+    drift = plan.add("drift", {}, label="all checkpoints", code=["emodrift.errors"])
+    tables = make_tables()
+    tables["drift"]["seen"] = [[k] for k in tables["drift"]["checkpoint"]]
     with write_entry(plan.store / drift.place, {"stage": "drift"}) as out:
-        write_table(pd.DataFrame(rows), out, "drift")
-    params = {
-        "figure": "drift_trajectories",
-        "width": 7.0,
-        "palette": None,
-        "reference": {"run": "sft", "stage": "sft", "step": 0},
-    }
-    figure = Entry("figure", "f", params, {"drift": drift}, label="drift_trajectories")
+        for name in STAGES["drift"]:
+            write_table(tables[name], out, name)
+    scene = {"reference": REFERENCE, "bundles": BUNDLES, "sound": SOUND}
+    params = {"name": "drift", "figure": "drift_trajectories", "scene": scene}
+    figure = Entry("figure", "f", params, {"tables": {"drift": drift}}, label="drift")
     plan.entries[figure.place] = figure
-    plan.publication = Entry("publication", "p", {}, {"drift": drift})
+    plan.publication = Entry("publication", "p", {}, {"tables": {"drift": drift}})
     return plan, drift
 
 
@@ -209,7 +204,7 @@ def test_tables_are_copied_and_described(finished, tmp_path):
         pd.read_parquet(plan.store / drift.place / "drift.parquet"),
     )
     about = json.loads((out / "croissant.json").read_text())
-    fields = {f["name"]: f for f in about["recordSet"][0]["field"]}
+    fields = {f["name"]: f for group in about["recordSet"] for f in group["field"]}
     assert fields["drift/cosine"]["dataType"] == "sc:Float"
     assert fields["drift/step"]["dataType"] == "sc:Integer"
     assert fields["drift/run"]["dataType"] == "sc:Text"
@@ -230,10 +225,11 @@ def test_figures_are_drawn_from_a_bundle_where_there_is_no_store(finished, tmp_p
     plan.store.rename(tmp_path / "gone")
     drawn = draw_bundle(bundle, tmp_path / "figures", width=5)
     assert {p.name for p in drawn} == {
-        f"drift_trajectories.{suffix}" for suffix in ("pdf", "svg", "png", "csv")
+        f"drift.{suffix}" for suffix in ("pdf", "svg", "png", "csv", "json")
     }
-    table = pd.read_csv(tmp_path / "figures" / "drift_trajectories.csv")
-    assert table["cosine"].tolist() == [1, 1, 0.9, 0.9, 0.8, 0.8]
+    table = pd.read_csv(tmp_path / "figures" / "drift.csv")
+    whole = make_tables()["drift"].query("kind == 'emotion'")
+    assert set(table["concept"]) >= set(whole["concept"])
     with open_bundle(bundle) as folder:
         values = yaml.safe_load((folder / "config.yaml").read_text())
         assert parse_study(values) == plan.study

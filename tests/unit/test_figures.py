@@ -95,7 +95,8 @@ def test_a_figure_is_saved_as_vector_and_pixels_with_its_numbers_and_words(name,
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf and b"/CreationDate" not in pdf
     sizes = [float(s) for s in re.findall(r"font-size: ([\d.]+)px", svg)]
     assert min(sizes) >= SMALL - 0.5
-    assert Image.open(out / "figure.png").info["dpi"][0] == pytest.approx(300, abs=1)
+    with Image.open(out / "figure.png") as pixels:
+        assert pixels.info["dpi"][0] == pytest.approx(300, abs=1)
     assert len(pd.read_csv(out / "figure.csv"))
 
 

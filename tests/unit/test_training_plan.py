@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from emodrift.cli import list_hub_checkpoints
+from emodrift.cli.finding import list_hub_checkpoints
 from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study

@@ -153,12 +153,12 @@ def draw_bundle(
         out.mkdir(parents=True, exist_ok=True)
         for figure in json.loads((folder / CONTENTS).read_text())["figures"]:
             settings = figure["params"]
-            settings["width"] = width or settings["width"]
-            settings["palette"] = palette or settings["palette"]
+            looks = {"width": width, "palette": palette}
+            settings["scene"] |= {name: value for name, value in looks.items() if value}
             inputs = map_inputs(figure["inputs"], (folder / STORE).joinpath)
             draw_figure(**settings, **inputs, out=Path(scratch))
             for file in sorted(Path(scratch).iterdir()):
-                target = out / f"{settings['figure']}{file.suffix}"
+                target = out / f"{settings['name']}{file.suffix}"
                 drawn.append(Path(shutil.move(file, target)))
     return drawn
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
 from emodrift.store.entry import Entry, read_manifest
@@ -55,7 +56,7 @@ def read_corpus(plan: Plan, entry: Entry) -> Corpus:
     kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
     made = plan.await_entry(entry)
     if made:
-        files = read_manifest(plan.store / entry.place)["files"]
+        files = _list_files(plan, entry, [*(f"parts/{n}.jsonl" for n in kinds), "replies.json"])
         found = {name: files[f"parts/{name}.jsonl"] for name in kinds}
         replies = files["replies.json"]
     else:
@@ -71,7 +72,7 @@ def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
     if not (corpus.made and plan.await_entry(entry)):
         return Locked(entry, None if asked == "auto" else asked, entry.key, entry.key)
     place = plan.store / entry.place
-    files = read_manifest(place)["files"]
+    files = _list_files(plan, entry, ["layer.json", "bundles.json"])
     directions = digest_value({n: d for n, d in files.items() if n.startswith(DIRECTIONS)})
     layer = json.loads((place / "layer.json").read_text())["layer"]
     return Locked(entry, layer, directions, files["bundles.json"])
@@ -80,3 +81,21 @@ def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
 def digest_parts(parts: Iterable[Part]) -> list[str]:
     """Digests of parts in their order."""
     return [part.digest for part in parts]
+
+
+def _list_files(plan: Plan, entry: Entry, needed: Iterable[str]) -> dict[str, str]:
+    """Digests of an entry's files, by name.
+
+    Raises
+    ------
+    EmodriftError
+        One that is needed is not among them.
+    """
+    files: dict[str, str] = read_manifest(plan.store / entry.place)["files"]
+    for name in needed:
+        if name not in files:
+            raise EmodriftError(
+                f"{plan.store / entry.place} lacks {name}; run `emodrift verify --repair`, then "
+                "snakemake"
+            )
+    return files

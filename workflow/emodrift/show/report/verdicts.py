@@ -10,14 +10,6 @@ import pandas as pd
 from emodrift.show.wording import join, spell
 
 SOUND = "sound"
-ALARMED = "alarm"
-STEPS = {
-    True: [
-        "Read replies to the prompts named below, at the reference and at the alarm.",
-        "Go back to the checkpoint before the first alarm.",
-    ],
-    False: ["No action."],
-}
 
 
 class Verdict(NamedTuple):
@@ -57,8 +49,7 @@ def read_verdicts(audit: Mapping[str, Any], indicators: pd.DataFrame) -> list[Ve
         if run["run"] == audit["reference"]["run"] and not _goes_on(rows, audit["reference"]):
             continue
         alarms = [a for a in audit["alarms"] if a["run"] == run["run"]]
-        known = "sentence" in run
-        found.append(_read_run(run, alarms) if known else _judge_run(run, alarms, rows))
+        found.append(_read_run(run, alarms))
     return sorted(found, key=lambda v: (v.sound, v.healthy))
 
 
@@ -93,36 +84,6 @@ def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Ve
         run["evidence"],
         run["prompts"],
         run["next_steps"],
-    )
-
-
-def _judge_run(
-    run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]], rows: pd.DataFrame
-) -> Verdict:
-    """Verdict from alarms alone, of an audit that has none."""
-    title = {a["indicator"]: a["title"] for a in alarms}
-    largest = rows.loc[rows["deviation"].idxmax()] if rows["deviation"].notna().any() else None
-    if alarms:
-        first = min(alarms, key=lambda a: a["step"])
-        names = join(title[a["indicator"]] for a in alarms)
-        sentence = f"{names} left what sound training does, first at step {first['step']}."
-        strength = f"{first['cusum'] / first['threshold']:.1f} times the alarm's threshold"
-    elif largest is not None:
-        sentence = "No indicator left what sound training does."
-        strength = f"largest deviation {largest['deviation']:+.1f} SD, at step {largest['step']}"
-    else:
-        sentence, strength = "No indicator is applicable.", ""
-    return Verdict(
-        run["run"],
-        not alarms,
-        ALARMED if alarms else SOUND,
-        sentence,
-        strength,
-        run["role"] == "healthy",
-        alarms,
-        [],
-        alarms[0]["prompts_that_changed_most"] if alarms else [],
-        STEPS[bool(alarms)],
     )
 
 
