@@ -19,6 +19,22 @@ rule indicators:
         "../scripts/summary.py"
 
 
+rule evals:
+    """Evals that other tools ran, joined to checkpoints and held against the indicators."""
+    input:
+        indicators=needed("indicators"),
+    output:
+        entry("evals"),
+    params:
+        entry=described,
+    log:
+        "results/logs/evals/{key}.log",
+    message:
+        "external evals beside the indicators"
+    script:
+        "../scripts/evals.py"
+
+
 rule sensitivity:
     """The conclusions of every variant beside the study's own."""
     input:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from emodrift.config.evals import Evals
 from emodrift.config.generation import JUDGED_CLASSES, Generation
 from emodrift.config.measuring import Activations, Behaviours, Statistics, Steering, Vectors
 from emodrift.config.organism import OrganismConfig
@@ -49,6 +50,8 @@ class Study(Section):
     indicators: Indicators = Indicators()
     alarms: Alarms = Alarms()
     sensitivity: Sensitivity | None = None
+    evals: Evals | None = None
+    """Evals that other tools ran on the checkpoints, to hold indicators against; left out, none."""
     figures: Figures = Figures()
     compute: Compute = Compute()
 

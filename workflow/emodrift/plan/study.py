@@ -12,6 +12,7 @@ from emodrift.config.study import Study
 from emodrift.plan.agreement import plan_agreement
 from emodrift.plan.chain import plan_chain
 from emodrift.plan.entries import Plan
+from emodrift.plan.evals import plan_evals
 from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.texts import plan_contrasts
@@ -107,6 +108,9 @@ def _plan_checkpoints(
     summaries = chain.summaries
     if study.generation:
         summaries["agreement"] = plan_agreement(plan, digests)
+    if study.evals:
+        indicators = summaries["indicators"]
+        summaries["evals"] = plan_evals(plan, reference, indicators, digests)
     if study.sensitivity:
         summaries["sensitivity"] = plan_sensitivity(plan, reference, contrasts, variants, desk)
     plan_visits(plan, desk)

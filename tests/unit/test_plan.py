@@ -1,0 +1,154 @@
+"""Plans: what they wait for, what keys of measurements rest on, and who makes what."""
+
+import copy
+import json
+import shutil
+
+import pytest
+
+from emodrift.config.reading import parse_study
+from emodrift.errors import EmodriftError
+from emodrift.plan.measurements import SHARING, forget_unmeasured
+from emodrift.plan.study import plan_study
+from emodrift.store.entry import entry_exists, write_entry
+from tests.conftest import STUDY, save_checkpoint, write_stand_in
+
+MEASURED = ("activations", "gradients", "responses", "replies")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for step in (0, 10, 20, 30, 40, 50):
+        save_checkpoint(folder / f"sft/checkpoint-{step}", seed=step, step=step)
+    return folder
+
+
+@pytest.fixture
+def plan(runs, tmp_path):
+    """Plans a study over the first checkpoints, with changed sections."""
+
+    def make(number=2, **sections):
+        values = copy.deepcopy(STUDY) | sections
+        paths = [f"{runs}/sft/checkpoint-{step}" for step in range(0, 10 * number, 10)]
+        values["runs"] = {"sft": {"checkpoints": [{"path": path} for path in paths]}}
+        return plan_study(parse_study(values), tmp_path / "results")
+
+    return make
+
+
+def list_measured(planned):
+    return {place for place in planned.entries if place.split("/")[0] in MEASURED}
+
+
+def test_a_plan_waits_for_contrast_data_and_then_for_the_lock(plan):
+    first = plan()
+    assert [e.stage for e in first.awaited] == ["contrasts"]
+    write_stand_in(first, first.awaited[0])
+    second = plan()
+    assert [e.stage for e in second.awaited] == ["lock"]
+    write_stand_in(second, second.awaited[0])
+    last = plan()
+    assert last.awaited == [] and last.publication is not None
+    stages = {"contrasts", "activations", "gradients", "vectors", "lock"}
+    assert {p for p in second.entries if p.split("/")[0] in stages - {"gradients"}} <= set(
+        last.entries
+    )
+
+
+def settle(plan, **sections):
+    while (planned := plan(**sections)).awaited:
+        for entry in planned.awaited:
+            write_stand_in(planned, entry)
+    return planned
+
+
+def rewrite(planned, entry, **texts):
+    """Write an entry anew, with other text in some files."""
+    place = planned.store / entry.place
+    found = {
+        f.relative_to(place).as_posix(): f.read_text() for f in place.rglob("*") if f.is_file()
+    }
+    manifest = json.loads(found.pop("manifest.json"))
+    shutil.rmtree(place)
+    with write_entry(place, manifest) as out:
+        for name, text in (found | texts).items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(text)
+
+
+def test_measurements_rest_on_the_content_of_contrast_data_and_lock_not_on_their_keys(plan):
+    """Stand-ins of the same texts under another key: only what rests on keys is planned anew."""
+    before = settle(plan)
+    after = settle(plan, behaviours=STUDY["behaviours"] | {"minimum_prompts": 3})
+    assert before.of_stage("contrasts") != after.of_stage("contrasts")
+    assert list_measured(before) == list_measured(after)
+
+
+def test_other_texts_of_a_part_are_measured_anew_and_no_other_part_is(plan):
+    before = settle(plan)
+    rewrite(before, before.of_stage("contrasts")[0], **{"parts/neutral-grammar.jsonl": "others"})
+    after = settle(plan)
+    new = list_measured(after) - list_measured(before)
+    assert {after.entries[place].context["part"] for place in new} == {"neutral-grammar"}
+
+
+def test_other_directions_are_steered_anew_and_texts_are_not_read_anew(plan):
+    before = settle(plan)
+    rewrite(before, before.of_stage("lock")[0], **{"lock.zarr/direction/c": "others"})
+    new = list_measured(plan()) - list_measured(before)
+    assert {place.split("/")[0] for place in new} == {"responses"} and len(new) == 2
+
+
+def test_away_from_the_reference_gradients_begin_at_the_locked_layer(plan):
+    def list_layers(planned):
+        return [e.params["reading"]["first_layer"] for e in planned.of_stage("gradients")]
+
+    assert list_layers(settle(plan)) == [0, 2]
+    everywhere = STUDY["steering"] | {"gradient_layers": "all"}
+    assert list_layers(settle(plan, steering=everywhere)) == [0, 0]
+
+
+def test_small_checkpoints_of_a_run_share_jobs(plan):
+    first, *rest = plan(6).of_stage("visit")
+    assert [len(v.context["checkpoints"]) for v in rest] == [SHARING, 6 - SHARING]
+    assert len(first.context["checkpoints"]) == 2
+
+
+def test_a_further_checkpoint_leaves_full_jobs_as_they_are(plan):
+    before, after = plan(5), plan(6)
+    assert before.of_stage("visit")[1] == after.of_stage("visit")[1]
+
+
+def test_a_visit_is_made_again_when_one_of_its_measurements_is_gone(plan):
+    planned = settle(plan)
+    for entry in planned.entries.values():
+        if entry.stage in (*MEASURED, "visit"):
+            write_stand_in(planned, entry)
+    forget_unmeasured(planned)
+    visits = [planned.store / e.place for e in planned.of_stage("visit")]
+    assert all(map(entry_exists, visits))
+    shutil.rmtree(planned.store / planned.of_stage("responses")[0].place)
+    forget_unmeasured(planned)
+    assert [entry_exists(visit) for visit in visits] == [True, False]
+
+
+def test_external_evals_are_keyed_by_the_files_that_match(plan, tmp_path):
+    file = tmp_path / "scores.csv"
+    file.write_text("step,value\n0,1\n10,0\n")
+    source = {"path": str(file), "format": "csv", "columns": {"value": "value", "step": "step"}}
+    (before,) = plan(evals={"sources": [source]}).of_stage("evals")
+    file.write_text("step,value\n0,1\n10,1\n")
+    (after,) = plan(evals={"sources": [source]}).of_stage("evals")
+    assert before.key != after.key
+    with pytest.raises(EmodriftError, match=r"evals\.sources\.0\.path: no file matches"):
+        plan(evals={"sources": [source | {"path": "none/*.csv"}]})
+    assert not plan().of_stage("evals")
+
+
+def test_a_broken_entry_of_contrast_data_is_told(plan):
+    planned = plan()
+    with write_entry(planned.store / planned.awaited[0].place, {}) as out:
+        (out / "other").write_text("")
+    with pytest.raises(EmodriftError, match=r"lacks parts/stories-grammar\.jsonl; run `emodrift v"):
+        plan()
