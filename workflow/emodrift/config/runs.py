@@ -16,7 +16,7 @@ PADDING = re.compile(r"(0\d{1,2})?d?")
 class CheckpointSource(Section):
     """Where one checkpoint, or an ordered pattern of them, comes from.
 
-    Give exactly one of `path`, `repo` and `organism`. A plain string means `path`.
+    Give exactly one of `path`, `repo`, `organism` and `training`. A plain string means `path`.
     """
 
     path: str | None = None
@@ -43,6 +43,8 @@ class CheckpointSource(Section):
     adapter's own `base_model_name_or_path` (and `revision`) is used."""
     organism: Name | None = None
     """Run of the embedded `organism` section whose checkpoints these are."""
+    training: Name | None = None
+    """Run of the `training` section whose checkpoints these are."""
     stage: str | None = None
     """Training stage to show, such as `sft`; left out, the run's."""
     step: int | None = None
@@ -52,9 +54,11 @@ class CheckpointSource(Section):
 
     @model_validator(mode="after")
     def _check(self) -> CheckpointSource:
-        given = [k for k in ("path", "repo", "organism") if getattr(self, k)]
+        given = [k for k in ("path", "repo", "organism", "training") if getattr(self, k)]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of path, repo, organism (found {given or 'none'})")
+            raise ValueError(
+                f"give exactly one of path, repo, organism, training (found {given or 'none'})"
+            )
         self._check_pattern()
         if len({*self.steps}) != len(self.steps):
             raise ValueError("`steps` names a step twice")
