@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from tests.conftest import ROOT
-from tests.reliability import FAULTS, Fault, locate
+from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
@@ -53,3 +53,11 @@ def test_every_fault_of_the_table_is_tried_by_tests_that_there_are(fault: Fault)
         file, _, name = place.partition("::")
         names = {n.name for n in ast.parse((ROOT / file).read_text()).body if hasattr(n, "name")}
         assert not name or name in names, place
+
+
+def test_the_fault_table_is_up_to_date_and_all_survived():
+    table = PAGE.read_text().partition(START)[2].partition(END)[0]
+    rows = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
+    told = [(row[-4], row[-3]) for row in rows]
+    assert told == [(f.fault, f.outcome) for f in list_faults()], "run `make reliability`"
+    assert all(row[-1] == row[-2] and int(row[-1]) > 0 for row in rows)

@@ -127,7 +127,20 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(checkpoint):
     tokenizer.add_tokens(["<more>"])
     tokenizer.save_pretrained(checkpoint)
     size = len(tokenizer) - 1
-    refuse(checkpoint, f"the tokenizer has token id {size}, but the embedding only {size} rows")
+    refuse(checkpoint, f"the tokenizer has token id {size} .* but the embedding only {size} rows")
+
+
+def test_a_spare_special_token_beyond_the_embedding_is_let_pass_until_it_has_a_part(checkpoint):
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(["<|spare|>"], special_tokens=True)
+    tokenizer.save_pretrained(checkpoint)
+    load(checkpoint)
+    tokenizer.pad_token = "<|spare|>"
+    tokenizer.save_pretrained(checkpoint)
+    refuse(checkpoint, "the tokenizer has token id .*spare")
+    tokenizer.pad_token, tokenizer.chat_template = "<pad>", "<|spare|>{{ messages[0].content }}"
+    tokenizer.save_pretrained(checkpoint)
+    refuse(checkpoint, "the tokenizer has token id .*spare")
 
 
 def test_a_broken_tokenizer_is_one_line(checkpoint):

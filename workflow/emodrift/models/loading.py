@@ -164,19 +164,33 @@ def has_tokenizer(folder: Path) -> bool:
 def check_vocabulary(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, label: str
 ) -> None:
-    """Refuse a tokenizer that has tokens for which the network has no embedding.
+    """Refuse a tokenizer that writes tokens for which the network has no embedding.
+
+    Special tokens that have no part, such as padding, and are not in the chat template are let
+    pass: no text becomes one, and transformers adds some of its own.
 
     Raises
     ------
     EmodriftError
-        Its largest token id lies beyond the embedding.
+        A token id lies beyond the embedding.
     """
     rows = network.get_input_embeddings().num_embeddings
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest >= rows:
+    beyond = {token: k for token, k in tokenizer.get_vocab().items() if k >= rows}
+    named, template = set(tokenizer.all_special_tokens), str(tokenizer.chat_template or "")
+    spare = {
+        token
+        for token, k in beyond.items()
+        if getattr(tokenizer.added_tokens_decoder.get(k), "special", False)
+        and token not in named
+        and token not in template
+    }
+    used = beyond.keys() - spare
+    if used:
+        token = max(used, key=lambda token: beyond[token])
         raise EmodriftError(
-            f"{label}: the tokenizer has token id {largest}, but the embedding only {rows} rows; "
-            "copy the files of the tokenizer that the model was trained with beside it"
+            f"{label}: the tokenizer has token id {beyond[token]} ({token[:40]!r}), but the "
+            f"embedding only {rows} rows; copy the files of the tokenizer that the model was "
+            "trained with beside it"
         )
 
 
