@@ -15,6 +15,7 @@ import xarray as xr
 
 from emodrift.drift.coupling import Question
 from emodrift.stats.measures import normalise
+from emodrift.stats.settings import Statistics
 from emodrift.vectors.nulls import draw_isotropic
 
 METRICS: Mapping[str, Mapping[str, Any]] = {
@@ -154,7 +155,7 @@ def ask(
             "layer": 0,
         },
     )
-    return Question(locked, bundles, METRICS, {"draws": draws, "level": 0.95}, seed)
+    return Question(locked, bundles, METRICS, Statistics(draws, 0.95), seed)
 
 
 def draw_axes(number: int, hidden: int, rng: np.random.Generator) -> np.ndarray:

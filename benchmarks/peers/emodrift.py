@@ -87,9 +87,7 @@ def generate_replies(
     replies = generation.generate_replies(
         model,
         encode_texts(model, prompts),
-        vectors,
-        layer,
-        "all",
+        generation.Steering(vectors, layer, "all"),
         generation.Sampling(new_tokens),
         TokenBudget(batch),
         prompts,

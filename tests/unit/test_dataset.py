@@ -7,7 +7,7 @@ import re
 import pytest
 
 from emodrift.config.reading import parse_study
-from emodrift.contrasts.dataset import build_dataset
+from emodrift.contrasts.dataset import DatasetParams, build_dataset
 from emodrift.corpus.reading import load_kinds, load_prompts, load_replies
 from emodrift.corpus.records import read_records
 from emodrift.errors import EmodriftError
@@ -31,7 +31,8 @@ def build(out, parts=PARTS, metrics=METRICS, files=None, replies="grammar", **ch
         "minimum_topics": 3,
         "minimum_prompts": 8,
     } | changed
-    build_dataset(parts, metrics=metrics, files=files or {}, replies=replies, out=out, **options)
+    params = DatasetParams(parts, metrics=metrics, files=files or {}, replies=replies, **options)
+    build_dataset(params, out)
 
 
 def write_records(path, records):
@@ -114,7 +115,7 @@ def test_the_shipped_data_make_a_sound_data_set(tmp_path, monkeypatch):
     )
     entry = plan_contrasts(Plan(study, tmp_path), FileDigests(tmp_path / "memo.json"))
     (tmp_path / "out").mkdir()
-    build_dataset(**entry.params, **entry.context, out=tmp_path / "out")
+    build_dataset(DatasetParams(**entry.params, **entry.context), tmp_path / "out")
     kinds = load_kinds(tmp_path / "out")
     assert sum(kind == "stories" for kind in kinds.values()) == 24
     assert len(load_prompts(tmp_path / "out")) == 7 * 260

@@ -25,6 +25,7 @@ from emodrift.drift.slopes import (
 )
 from emodrift.drift.stability import measure_stability
 from emodrift.stats.measures import normalise
+from emodrift.stats.settings import Statistics
 from emodrift.vectors.nulls import draw_isotropic
 
 CLASSES = ["refuse", "comply", "hedge"]
@@ -143,7 +144,7 @@ def make_question(emotions):
         },
     )
     bundles = {"caution": ["e0", "e1"]}
-    return Question(locked, bundles, METRICS, {"draws": 300, "level": 0.95}, 0)
+    return Question(locked, bundles, METRICS, Statistics(300, 0.95), 0)
 
 
 def test_a_planted_slope_is_read_from_gradients_with_interval_and_null():

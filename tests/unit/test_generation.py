@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, RwkvConfig
 from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import sample_prompts
 from emodrift.measure import generation
-from emodrift.measure.generation import Sampling, choose_tokens, generate_replies
+from emodrift.measure.generation import Sampling, Steering, choose_tokens, generate_replies
 from emodrift.models import memory
 from emodrift.models.loading import verify_network
 from emodrift.models.memory import TokenBudget
@@ -141,7 +141,8 @@ def generate_all_plainly(model, prompts, additions, layer, positions, **options)
 def generate(model, prompts, additions, layer=2, positions="reply", tokens=500, sampling=GREEDY):
     names = [f"p{i}" for i in range(len(prompts))]
     budget = TokenBudget(tokens)
-    replies = generate_replies(model, prompts, additions, layer, positions, sampling, budget, names)
+    steering = Steering(additions, layer, positions)
+    replies = generate_replies(model, prompts, steering, sampling, budget, names)
     return [[reply.tokens for reply in of_prompt] for of_prompt in replies]
 
 
@@ -195,7 +196,7 @@ def test_a_reply_ends_before_an_end_token_and_rows_that_end_leave_the_others_alo
     additions = draw_additions(model, prompts, 2)
     names = [f"p{i}" for i in range(len(prompts))]
     replies = generate_replies(
-        model, prompts, additions, 2, "reply", Sampling(12), TokenBudget(10_000), names
+        model, prompts, Steering(additions, 2, "reply"), Sampling(12), TokenBudget(10_000), names
     )
     sizes = {len(reply.tokens) for of_prompt in replies for reply in of_prompt}
     assert len(sizes) > 4 and 0 in sizes
@@ -257,7 +258,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_an_interrupted_job_goes_on(
 ):
     expected = generate(model, prompts, additions, positions="all")
     names = [f"p{i}" for i in range(len(prompts))]
-    given = (model, prompts, additions, 2, "all", GREEDY)
+    given = (model, prompts, Steering(additions, 2, "all"), GREEDY)
     work, done = generation._continue_prompts, []
 
     def run_out(model, prefill, vectors, *rest):

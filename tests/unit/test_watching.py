@@ -17,7 +17,7 @@ import yaml
 from transformers import Trainer, TrainingArguments
 
 from emodrift.config.reading import parse_study
-from emodrift.contrasts.dataset import build_dataset
+from emodrift.contrasts.dataset import DatasetParams, build_dataset
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import save_array
 from emodrift.models.memory import TokenBudget
@@ -41,7 +41,7 @@ def probe(tmp_path_factory):
     (entry,) = plan_study(study, folder / "results").of_stage("contrasts")
     for name in ("contrasts", "lock"):
         (folder / name).mkdir()
-    build_dataset(**entry.params, **entry.context, out=folder / "contrasts")
+    build_dataset(DatasetParams(**entry.params, **entry.context), folder / "contrasts")
     emotions = list(study.contrasts.emotions)
     rows = np.random.default_rng(0).standard_normal((len(emotions), HIDDEN)).astype(np.float32)
     lock = xr.Dataset(

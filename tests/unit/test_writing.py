@@ -17,7 +17,7 @@ from emodrift.config.reading import parse_study
 from emodrift.config.writer import Writer
 from emodrift.contrasts.answers import Question, ask_endpoint, keep_answers
 from emodrift.contrasts.endpoint import Answer, ChatServer, complete_chat
-from emodrift.contrasts.writing import split_answer, write_stories
+from emodrift.contrasts.writing import StoryParams, split_answer, write_stories
 from emodrift.errors import EmodriftError
 from emodrift.models.chat import open_chat
 from emodrift.plan.entries import SCRIPTS
@@ -70,7 +70,7 @@ def reply_well(topic, emotion, count, number):
 
 def write(out, ask, amount=2, **changed):
     out.mkdir(exist_ok=True)
-    write_stories(
+    params = StoryParams(
         write_settings(**changed),
         topics=TOPICS,
         heldout=0.5,
@@ -78,9 +78,8 @@ def write(out, ask, amount=2, **changed):
         seed=0,
         forbidden=FORBIDDEN,
         homographs=[],
-        ask=ask,
-        out=out,
     )
+    write_stories(params, ask, out)
     stories = [
         json.loads(line)
         for emotion in FORBIDDEN

@@ -3,7 +3,7 @@
 import torch
 
 from emodrift.contrasts.answers import keep_answers
-from emodrift.contrasts.writing import write_stories
+from emodrift.contrasts.writing import StoryParams, write_stories
 from emodrift.models.chat import open_chat
 from emodrift.store.job import open_job
 
@@ -19,4 +19,4 @@ with open_job(snakemake) as job:
         job.store / "answers",
         [task.pop("model") or writer["model"], sampling, dtype, task["seed"]],
     )
-    write_stories(**task, ask=ask, out=job.out)
+    write_stories(StoryParams(**task), ask, job.out)

@@ -11,7 +11,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -29,36 +29,35 @@ GENERATORS = {
 }
 
 
-def build_dataset(
-    parts: Mapping[str, Mapping[str, Any]],
-    emotions: Sequence[str],
-    minimum_topics: int,
-    metrics: Mapping[str, Mapping[str, Any]],
-    minimum_prompts: int,
-    files: Mapping[str, str],
-    replies: str,
-    out: Path,
-) -> None:
+class DatasetParams(NamedTuple):
+    """What a data set is gathered from, and what it has to hold.
+
+    parts: name -> kind, and generator, seed and amount, or what :func:`import_records` takes.
+    emotions: of the study; stories of others are left out. minimum_topics: that each emotion needs
+    in each split. metrics: behaviour metrics by name, each with suite and reply class.
+    minimum_prompts: that each metric's suite needs in each split it has. files: part -> file or
+    folder, for parts that no generator writes. replies: ``grammar`` or a YAML file of reply
+    classes.
+    """
+
+    parts: Mapping[str, Mapping[str, Any]]
+    emotions: Sequence[str]
+    minimum_topics: int
+    metrics: Mapping[str, Mapping[str, Any]]
+    minimum_prompts: int
+    files: Mapping[str, str]
+    replies: str
+
+
+def build_dataset(params: DatasetParams, out: Path) -> None:
     """Gather all parts, check them together and write them.
 
     Writes ``parts/<name>.jsonl``, ``parts.json`` (name -> kind) and ``replies.json``.
 
     Parameters
     ----------
-    parts
-        Name -> kind, and generator, seed and amount, or what :func:`import_records` takes.
-    emotions
-        Emotions of the study; stories of others are left out.
-    minimum_topics
-        Topics that each emotion needs in each split.
-    metrics
-        Behaviour metrics by name, each with suite and reply class.
-    minimum_prompts
-        Prompts that each metric's suite needs in each split it has.
-    files
-        Part name -> file or folder, for parts that no generator writes.
-    replies
-        ``grammar`` or a YAML file of reply classes.
+    params
+        What is gathered.
     out
         Directory to write to.
 
@@ -67,6 +66,7 @@ def build_dataset(
     EmodriftError
         A record, an emotion or a suite that later stages could not work with.
     """
+    parts, files = params.parts, params.files
     records = {
         name: import_records(Path(files[name]), part)
         if name in files
@@ -76,15 +76,17 @@ def build_dataset(
     fill_splits(parts, records)
     kinds = {name: part["kind"] for name, part in parts.items()}
     records = {
-        name: [r for r in rows if r["label"] in emotions] if kinds[name] == "stories" else rows
+        name: [r for r in rows if r["label"] in params.emotions]
+        if kinds[name] == "stories"
+        else rows
         for name, rows in records.items()
     }
     stories = _of_kind("stories", records, kinds)
     prompts = _of_kind("prompts", records, kinds)
-    check_stories(stories, emotions, minimum_topics)
+    check_stories(stories, params.emotions, params.minimum_topics)
     _check_topics(stories)
-    classes = read_replies(replies)
-    check_prompts(prompts, metrics, classes, minimum_prompts)
+    classes = read_replies(params.replies)
+    check_prompts(prompts, params.metrics, classes, params.minimum_prompts)
     _check_ids([r for rows in records.values() for r in rows])
 
     (out / PARTS).mkdir()

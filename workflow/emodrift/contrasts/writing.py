@@ -48,6 +48,24 @@ class Rejection(NamedTuple):
     text: str
 
 
+class StoryParams(NamedTuple):
+    """What stories are wanted.
+
+    writer: see :class:`Task`. topics: what they are about. heldout: share of topics that are held
+    out. amount: stories for each emotion and topic. seed: chooses the held-out topics. forbidden:
+    emotion -> its word and synonyms. homographs: words that count as a leak only in stories of
+    their own emotion.
+    """
+
+    writer: Mapping[str, Any]
+    topics: Sequence[str]
+    heldout: float
+    amount: int
+    seed: int
+    forbidden: Mapping[str, Sequence[str]]
+    homographs: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Task:
     """What is asked of the writer.
@@ -82,17 +100,7 @@ class Shelf:
     rejections: list[Rejection] = field(default_factory=list)
 
 
-def write_stories(
-    writer: Mapping[str, Any],
-    topics: Sequence[str],
-    heldout: float,
-    amount: int,
-    seed: int,
-    forbidden: Mapping[str, Sequence[str]],
-    homographs: Sequence[str],
-    ask: Asker,
-    out: Path,
-) -> None:
+def write_stories(params: StoryParams, ask: Asker, out: Path) -> None:
     """Have stories written for every emotion and topic.
 
     Writes ``stories/<emotion>.jsonl``, ``rejected.jsonl`` (every text not taken, with the reason)
@@ -101,20 +109,8 @@ def write_stories(
 
     Parameters
     ----------
-    writer
-        See :class:`Task`.
-    topics
-        What the stories are about.
-    heldout
-        Share of topics that are held out.
-    amount
-        Stories for each emotion and topic.
-    seed
-        Chooses the held-out topics.
-    forbidden
-        Emotion -> its word and synonyms.
-    homographs
-        Words that count as a leak only in stories of their own emotion.
+    params
+        What is wanted.
     ask
         Asks the model.
     out
@@ -125,12 +121,13 @@ def write_stories(
     EmodriftError
         No story of an emotion could be used.
     """
+    forbidden = params.forbidden
     taxonomy = {
         "emotions": {emotion: {"synonyms": words} for emotion, words in forbidden.items()},
-        "homographs": homographs,
+        "homographs": params.homographs,
     }
-    splits = split_topics(topics, heldout, seed)
-    task = Task(writer, splits, amount, forbidden, build_lexicon(taxonomy))
+    splits = split_topics(params.topics, params.heldout, params.seed)
+    task = Task(params.writer, splits, params.amount, forbidden, build_lexicon(taxonomy))
     shelf = Shelf()
     summary = {}
     (out / "stories").mkdir()

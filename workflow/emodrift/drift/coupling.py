@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,11 +36,12 @@ from emodrift.drift.slopes import (
 )
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_gradients, open_responses
+from emodrift.measure.arrays import Readings, open_gradients, open_responses
 from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
+from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "coupling",
@@ -54,16 +55,31 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
 
 
-def measure_coupling(
-    checkpoints: Sequence[dict[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-    metrics: Mapping[str, Mapping[str, Any]],
-    activations: Sequence[Path],
-    responses: Sequence[Path],
-    lock: Path,
-    out: Path,
-) -> None:
+class CouplingParams(NamedTuple):
+    """What the coupling stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
+    metrics by name.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    statistics: Statistics
+    seed: int
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+class CouplingInputs(NamedTuple):
+    """Entries that the coupling stage reads.
+
+    activations: gradients of each checkpoint. responses: of each. lock: the locked vectors.
+    """
+
+    activations: Sequence[Readings]
+    responses: Sequence[Path]
+    lock: Path
+
+
+def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
     Writes, each with the checkpoint:
@@ -82,18 +98,19 @@ def measure_coupling(
 
     Parameters
     ----------
-    metrics
-        Behaviour metrics by name.
-    activations, responses
-        Entries, one for each checkpoint.
-    checkpoints, statistics, seed, lock, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
-    question = Question(open_lock(lock), open_bundles(lock), metrics, statistics, seed)
+    checkpoints, statistics, seed, metrics = params
+    locked, bundles = open_lock(inputs.lock), open_bundles(inputs.lock)
+    question = Question(locked, bundles, metrics, statistics, seed)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     asked: EffectDraws | None = None
     readings: list[Reading] = []
-    for number, (activation, response) in enumerate(zip(activations, responses, strict=True)):
+    pairs = zip(inputs.activations, inputs.responses, strict=True)
+    for number, (activation, response) in enumerate(pairs):
         gradients = open_gradients(activation)
         scores = join_strengths(open_responses(response), gradients["score"])
         exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
@@ -104,7 +121,7 @@ def measure_coupling(
                 question.bundles,
                 metrics,
                 gradients["score"],
-                statistics["draws"],
+                statistics.draws,
                 seed,
             )
         readings.append(read_effects(asked, gradients, question.layer))
@@ -174,7 +191,7 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
         value = slopes.mean(1)
         nulls = draw_null_slopes(question, at_layer[select_targets(exact, metric)].mean(0))
         p = {kind: count_extremes(np.abs(value), np.abs(null)) for kind, null in nulls.items()}
-        steady = measure_stability(slopes, families, question.statistics["level"])
+        steady = measure_stability(slopes, families, question.statistics.level)
         bounds = question.bound("slope", value, drawn.average(slopes), drawn.freedom)
         for i, estimate in enumerate(bounds):
             rows.append(
@@ -264,7 +281,7 @@ def describe_dose(question: Question, scores: xr.DataArray) -> Rows:
 def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.Dataset) -> Rows:
     """Rows (concept) of modularity and entanglement."""
     at_layer = gradients["gradient"].sel(layer=question.layer).values
-    means, draws, freedoms, nulls, directions = [], [], [], [], []
+    means, draws, freedoms, nulls, gradient_of = [], [], [], [], []
     for metric in question.metrics.values():
         slopes, _, drawn = average_targets(question, exact, metric)
         gradient = at_layer[select_targets(exact, metric)].mean(0)
@@ -272,10 +289,10 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
         draws.append(drawn.average(slopes))
         freedoms.append(drawn.freedom)
         nulls.append(draw_null_slopes(question, gradient))
-        directions.append(gradient)
-    directions, freedom = np.stack(directions), min(freedoms)
+        gradient_of.append(gradient)
+    directions, freedom = np.stack(gradient_of), min(freedoms)
     value = standardise_effects(np.stack(means, -1), directions)
-    drawn = standardise_effects(np.stack(draws, -1), directions)
+    redrawn = standardise_effects(np.stack(draws, -1), directions)
     chance = {
         kind: standardise_effects(np.stack([n[kind] for n in nulls], -1), directions)
         for kind in nulls[0]
@@ -284,14 +301,14 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
     modular = question.bound(
         "modularity",
         measure_modularity(value, named),
-        measure_modularity(drawn, named),
+        measure_modularity(redrawn, named),
         freedom,
         (0, 1),
     )
     tangled = question.bound(
         "entanglement",
         measure_entanglement(value),
-        measure_entanglement(drawn),
+        measure_entanglement(redrawn),
         freedom,
         (1, len(question.metrics)),
     )
@@ -347,7 +364,7 @@ def describe_behaviour(question: Question, scores: xr.DataArray) -> Rows:
             chosen = (suites == metric["suite"]) & (splits == split)
             drawn = question.draw(scores["family"].values[chosen])
             resampled = drawn.average(values[chosen])
-            level = question.statistics["level"]
+            level = question.statistics.level
             interval = summarise_draws(resampled, level, drawn.freedom, (0, 1))
             rows.append(
                 {

@@ -25,10 +25,11 @@ from emodrift.drift.paired import (
 )
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import open_activations, open_scores
+from emodrift.measure.arrays import Readings, open_activations, open_scores
 from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, count_freedom, summarise_draws
+from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "evocation",
@@ -38,6 +39,30 @@ STAGE = Stage(
 )
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 SEPARATIONS = ("auroc", "predictivity")
+
+
+class EvocationParams(NamedTuple):
+    """What the evocation stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. statistics, seed: config. indicators, metrics:
+    config; which bundle is caution, and which metrics' suites are contrasted.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    statistics: Statistics
+    seed: int
+    indicators: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+class EvocationInputs(NamedTuple):
+    """Entries that the evocation stage reads.
+
+    activations: of each checkpoint, on prompts, with gradients. lock: the locked vectors.
+    """
+
+    activations: Sequence[Readings]
+    lock: Path
 
 
 class Asked(NamedTuple):
@@ -52,16 +77,7 @@ class Asked(NamedTuple):
     level: float
 
 
-def measure_evocation(
-    checkpoints: Sequence[dict[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-    indicators: Mapping[str, Any],
-    metrics: Mapping[str, Mapping[str, Any]],
-    activations: Sequence[Path],
-    lock: Path,
-    out: Path,
-) -> None:
+def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Path) -> None:
     """Project every checkpoint's prompt activations on the locked directions.
 
     Writes ``evocation.parquet`` (checkpoint, concept, split: rise from benign to harmful prompts,
@@ -72,14 +88,13 @@ def measure_evocation(
 
     Parameters
     ----------
-    indicators, metrics
-        Config: which bundle is caution, and which metrics' suites are contrasted.
-    activations
-        Entries, one for each checkpoint.
-    checkpoints, statistics, seed, lock, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
-    locked, bundles = open_lock(lock), open_bundles(lock)
+    checkpoints, statistics, seed, indicators, metrics = params
+    locked, bundles = open_lock(inputs.lock), open_bundles(inputs.lock)
     harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
     toward = metrics[indicators["refusal"]]["toward"]
     asked: Asked | None = None
@@ -87,17 +102,19 @@ def measure_evocation(
     means: list[dict[str, Any]] = []
     prompts: list[dict[str, Any]] = []
     readings: list[Reading] = []
-    for number, entry in enumerate(activations):
-        hidden = open_activations(entry, "prompts").sel(layer=int(locked["layer"]))
+    for number, entry in enumerate(inputs.activations):
+        read = open_activations(entry, "prompts")
+        assert read is not None
+        hidden = read.sel(layer=int(locked["layer"]))
         if asked is None:
-            drawn = draw_prompts(hidden, statistics["draws"], seed)
+            drawn = draw_prompts(hidden, statistics.draws, seed)
             asked = Asked(
                 harmful,
                 benign,
                 drawn,
                 list_compared(drawn, bundles, harmful, benign),
                 {n: gather_nulls(locked, len(m), seed) for n, m in bundles.items()},
-                statistics["level"],
+                statistics.level,
             )
         projection = project_prompts(hidden, locked, bundles)
         odds = compute_log_odds(open_scores(entry), toward)

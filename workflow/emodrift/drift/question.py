@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from emodrift.stats.bootstrap import UNLIMITED, Resampling, resample, summarise_draws
+from emodrift.stats.settings import Statistics
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Question:
     locked: xr.Dataset
     bundles: Mapping[str, Sequence[str]]
     metrics: Mapping[str, Mapping[str, Any]]
-    statistics: Mapping[str, Any]
+    statistics: Statistics
     seed: int
     drawn: dict[Any, Resampling] = field(default_factory=dict)
 
@@ -47,7 +48,7 @@ class Question:
         """Bootstrap over families within strata; equal families give equal weights."""
         asked = tuple(families), None if strata is None else tuple(strata)
         if asked not in self.drawn:
-            self.drawn[asked] = resample(families, self.statistics["draws"], self.seed, strata)
+            self.drawn[asked] = resample(families, self.statistics.draws, self.seed, strata)
         return self.drawn[asked]
 
     def bound(
@@ -59,7 +60,7 @@ class Question:
         limits: tuple[float, float] = UNLIMITED,
     ) -> list[dict[str, float]]:
         """For each concept an estimate (concept,) with interval and error of its draws."""
-        interval = summarise_draws(draws, self.statistics["level"], freedom, limits)
+        interval = summarise_draws(draws, self.statistics.level, freedom, limits)
         return [
             {
                 name: float(v),

@@ -48,6 +48,19 @@ class Sampling(NamedTuple):
     seed: int = 0
 
 
+class Steering(NamedTuple):
+    """What is added, where.
+
+    additions: (condition, hidden) vectors, in units of the residual stream; zero leaves the model
+    as it is. layer: they are added to. positions: ``reply``, from the reply point on; ``all``, at
+    every token.
+    """
+
+    additions: Tensor
+    layer: int
+    positions: str
+
+
 class Reply(NamedTuple):
     """Generated token ids up to the end token, and whether there was one."""
 
@@ -74,9 +87,7 @@ class Prefill(NamedTuple):
 def generate_replies(
     model: LanguageModel,
     encoded: Sequence[TokenIds],
-    additions: Tensor,
-    layer: int,
-    positions: str,
+    steering: Steering,
     sampling: Sampling,
     budget: TokenBudget,
     names: Sequence[str],
@@ -90,13 +101,8 @@ def generate_replies(
         The checkpoint.
     encoded
         Prompts' token ids up to the reply point.
-    additions
-        (condition, hidden) vectors, in units of the residual stream; zero leaves the model as it
-        is.
-    layer
-        Layer they are added to.
-    positions
-        ``reply``: from the reply point on; ``all``: at every token.
+    steering
+        What is added, where.
     sampling
         How tokens are chosen. A prompt's draws hang on the seed and its tokens alone, so that they
         are the same under all conditions and however prompts are batched.
@@ -119,6 +125,7 @@ def generate_replies(
         does not fit in memory.
     """
     verify_cache(model)
+    additions, layer, positions = steering
     new = sampling.max_new_tokens
     longest = max(range(len(encoded)), key=lambda row: len(encoded[row]))
     what = f"{names[longest]}, with the {new} tokens of generation.max_new_tokens"

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from emodrift.corpus.records import Record
-from emodrift.measure.generation import Sampling, generate_replies
+from emodrift.measure.generation import Sampling, Steering, generate_replies
 from emodrift.measure.responses import choose_spread
 from emodrift.measure.session import Session
 from emodrift.models.prompts import encode_prompts
@@ -62,9 +62,7 @@ def write_replies(
     replies = generate_replies(
         model,
         encode_prompts(model, asked, asking["prompt_format"], asking["plain_prompt"]),
-        torch.cat([torch.zeros(1, model.hidden), additions]),
-        layer,
-        asking["positions"],
+        Steering(torch.cat([torch.zeros(1, model.hidden), additions]), layer, asking["positions"]),
         Sampling(asking["max_new_tokens"], asking["temperature"], asking["seed"]),
         session.budget,
         [f"{label}: prompt {record['id']!r}" for record in chosen],
