@@ -191,13 +191,13 @@ def _load_trainee(
     from peft import LoraConfig, PeftModel, get_peft_model
 
     model = fetch_folder(course.base, allow_pickle=False, label=label)
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     check_template(tokenizer, label)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     lora = recipe.method == "lora"
     place = model if lora or start is None else start
-    network = AutoModelForCausalLM.from_pretrained(place, dtype="float32")
+    network = AutoModelForCausalLM.from_pretrained(place, trust_remote_code=False, dtype="float32")
     if lora and start:
         network = PeftModel.from_pretrained(network, start, is_trainable=True)
     elif lora:
