@@ -166,7 +166,7 @@ def test_one_visit_to_a_checkpoint_measures_the_study_and_its_variants(runs, tmp
     of_dpo = [e for e in planned.entries.values() if "dpo step 30" in e.label]
     measured = {e.place for e in of_dpo if e.stage in MEASURED}
     assert {place for place, visit in planned.makers.items() if visit == dpo} == measured
-    assert {e for e in planned.list_needed(dpo.inputs) if e.stage == "visit"} == {first}
+    assert [e for e in planned.list_needed(dpo.inputs) if e.stage == "visit"] == [first]
 
 
 def test_weights_of_another_data_type_are_loaded_in_the_same_visit(runs, tmp_path):
