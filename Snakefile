@@ -25,6 +25,7 @@ if not workflow.overwrite_configfiles:
 
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/organism.smk"
+include: "workflow/rules/training.smk"
 include: "workflow/rules/contrasts.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/vectors.smk"

@@ -38,9 +38,10 @@ def main() -> None:
         watch = Watch(every=interval, share=UNLIMITED)
         seconds, callback = time_training(options.config, options.steps, options.batch, watch)
         number = len(callback.rows)
+        training = seconds - callback.spent - callback.start_seconds
         print(
             f"| {interval} steps | {number} | {callback.spent / number:.2f} | "
-            f"{100 * callback.spent / (seconds - callback.spent):.1f} % |"
+            f"{100 * callback.spent / training:.1f} % |"
         )
     print(f"\n{options.steps} steps without a callback: {plain:.1f} s.")
 

@@ -25,11 +25,9 @@ REPETITIONS = {
     "effects": 600,
     "calibration": 500,
     "power": 60,
-    "decoder": {
-        "turned in the weights": 200,
-        "merged in the weights": 200,
-        "scaled in the weights": 100,
-    },
+    "turned in the weights": 200,
+    "merged in the weights": 200,
+    "scaled in the weights": 100,
 }
 
 
@@ -63,11 +61,10 @@ def run_experiments(workers: int) -> dict[str, pd.DataFrame]:
     """
     intervals = run_intervals(workers)
     bounded = intervals.groupby("quantity")["low"].transform("count") > 0
-    p_values = pd.concat(
-        [repeat(e, REPETITIONS["calibration"], workers) for e in calibration.EXPERIMENTS],
-        ignore_index=True,
+    drawn = [repeat(e, REPETITIONS["calibration"], workers) for e in calibration.EXPERIMENTS]
+    p_values = calibration.spread_steps(
+        pd.concat(drawn, ignore_index=True), np.random.default_rng(0)
     )
-    p_values = calibration.spread_steps(p_values, np.random.default_rng(0))
     found = []
     for (kind, topics, stories), experiment in power.EXPERIMENTS.items():
         rows = repeat(experiment, REPETITIONS["power"], workers)
@@ -89,9 +86,8 @@ def run_intervals(workers: int) -> pd.DataFrame:
     for name, experiment in coverage.EXPERIMENTS.items():
         number = REPETITIONS["effects" if name == "effects" else "coverage"]
         found.append(repeat(experiment, number, workers).assign(experiment=name))
-    for name, experiment in decoder.EXPERIMENTS.items():
-        number = REPETITIONS["decoder"][name]
-        found.append(repeat(experiment, number, workers).assign(experiment=name))
+    for name, through_models in decoder.EXPERIMENTS.items():
+        found.append(repeat(through_models, REPETITIONS[name], workers).assign(experiment=name))
     return pd.concat(found, ignore_index=True)
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import binomtest
 
+from emodrift.drift.effect_draws import KNOBS
 from emodrift.drift.paired import ALL, Component, PromptDraws, draw_prompts
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
 from emodrift.warning.indicators import ALL as EVERY
@@ -55,12 +56,12 @@ class Amounts:
     deviation between sound runs there. scatter: of a prompt's change that is its own in each run.
     """
 
-    families: int = 10
+    families: int = 6
     prompts: int = 4
     steps: tuple[int, ...] = (40, 80, 160)
     drift: float = 0.1
     families_differ: float = 0.06
-    between: float = 0.025
+    between: float = 0.015
     scatter: float = 0.05
     draws: int = 200
 
@@ -80,7 +81,9 @@ def plant_study(
     rng = np.random.default_rng(seed)
     prompts = _draw_prompts(amounts, seed)
     of = prompts.labels
-    cell = np.array([f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"])])
+    cell = np.array(
+        [f"{a}/{b}/{c}" for a, b, c in zip(of["suite"], of["split"], of["family"], strict=True)]
+    )
     _, family = np.unique(cell, return_inverse=True)
     harmful = of["suite"] == "harmful"
     unseen = np.isin(of["split"], SETTING.unseen)
@@ -97,9 +100,11 @@ def plant_study(
     breaking = rng.random(count)
     places = [{"run": "base", "stage": "sft", "step": 0}]
     values: dict[str, list[np.ndarray]] = {q: [v] for q, v in base.items()}
+    changes: dict[str, list[float]] = {name: [0.0] for name in KNOBS}
     for name, run in runs.items():
         shift = {q: amounts.between * rng.standard_normal() for q in base}
         apart = {q: amounts.between * rng.standard_normal((2, 2)) for q in base}
+        turn = {name: amounts.between * rng.standard_normal() for name in KNOBS}
         for step in amounts.steps:
             share = (step / max(amounts.steps)) ** 0.7
             for q, v in base.items():
@@ -110,9 +115,12 @@ def plant_study(
                 if q == "projection/caution" and step in run.loss:
                     now = now - unseen * harmful * _break(breaking, run.loss[step])[family]
                 values[q].append(now)
+            for knob, moved in changes.items():
+                moved.append(share * (amounts.drift + turn[knob]))
             places.append({"run": name, "stage": "more", "step": step})
     joined = {q: np.array(v) for q, v in values.items()}
-    return _measure(joined, prompts, rng), pd.DataFrame(places)
+    knobs = {name: np.array(moved) for name, moved in changes.items()}
+    return _measure(joined, prompts, knobs, rng), pd.DataFrame(places)
 
 
 def _break(breaking: np.ndarray, loss: float) -> np.ndarray:
@@ -137,7 +145,10 @@ def _draw_prompts(amounts: Amounts, seed: int) -> PromptDraws:
 
 
 def _measure(
-    values: dict[str, np.ndarray], prompts: PromptDraws, rng: np.random.Generator
+    values: dict[str, np.ndarray],
+    prompts: PromptDraws,
+    knobs: dict[str, np.ndarray],
+    rng: np.random.Generator,
 ) -> Measured:
     components = {}
     for split in (ALL, *SPLITS):
@@ -158,9 +169,10 @@ def _measure(
     for name, size in (("rank", 4.0), ("similarity", 0.2), ("size", 0.2)):
         key = f"knobs/{name}"
         components[key] = Component(key)
-        noise = rng.standard_normal(prompts.weights.shape[0])
-        noise[0] = 0
-        draws[key] = size * (1 + 0.05 * noise + np.zeros((checkpoints, 1)))
+        noise = rng.standard_normal((2, prompts.weights.shape[0]))
+        noise[:, 0] = 0
+        moved = knobs[name][:, None] * (1 + 0.3 * noise[1])
+        draws[key] = size * (1 + 0.05 * noise[0] + moved)
     kinds = np.repeat(["isotropic", "matched", "shuffled"], 50)
     nulls = {k: 0.03 * rng.standard_normal((checkpoints, len(kinds))) for k in components}
     return Measured(draws, nulls, kinds, values, components, dict(prompts.labels), 0)
@@ -211,25 +223,47 @@ def count_detections(sound: int, repetitions: int, start: int = 0) -> pd.Series:
     return pd.Series(found).value_counts(dropna=False)
 
 
+SHORT, LONG = (40, 80, 160), tuple(int(s) for s in np.linspace(10, 160, 12))
+CASES = (
+    (0, SHORT, 0.015, 60),
+    (1, SHORT, 0.015, 60),
+    (1, SHORT, 0.06, 60),
+    (2, SHORT, 0.015, 100),
+    (2, SHORT, 0.06, 60),
+    (2, LONG, 0.015, 60),
+    (4, SHORT, 0.015, 100),
+    (4, SHORT, 0.06, 60),
+    (4, LONG, 0.015, 40),
+    (10, SHORT, 0.015, 60),
+    (10, SHORT, 0.06, 40),
+    (10, LONG, 0.015, 20),
+)
+DETECTED = ((2, 20), (4, 20), (10, 10))
+FIRST_SEEDS = {"false alarms": 500, "detections": 900}
+
+
 def main() -> None:
     """Print the table of docs/warning.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=200)
-    asked = parser.parse_args()
-    print("| sound runs | checkpoints | false alarms | share | interval |")
+    parser.add_argument("--times", type=int, default=1, help="so many times the repetitions")
+    times = parser.parse_args().times
+    print("| sound runs | checkpoints | between | false alarms | interval |")
     print("| ---: | ---: | ---: | ---: | --- |")
-    for sound in (0, 1, 2, 4, 10):
-        for steps in ((40, 80, 160), tuple(np.linspace(10, 160, 12).astype(int))):
-            hits, number = count_false_alarms(sound, steps, asked.repetitions)
-            bounds = binomtest(hits, number).proportion_ci(method="exact")
-            print(
-                f"| {sound} | {len(steps)} | {hits} of {number} | {hits / number:.3f} | "
-                f"{bounds.low:.3f} to {bounds.high:.3f} |",
-                flush=True,
-            )
+    for sound, steps, between, number in CASES:
+        start = FIRST_SEEDS["false alarms"]
+        hits, judged = count_false_alarms(
+            sound, steps, times * number, start, between=between, draws=100
+        )
+        bounds = binomtest(hits, judged).proportion_ci(method="exact")
+        print(
+            f"| {sound} | {len(steps)} | {between} | {hits} of {judged} | "
+            f"{bounds.low:.2f} to {bounds.high:.2f} |",
+            flush=True,
+        )
     print("\nA planted lock-in, first alarm at step:")
-    for sound in (0, 2, 4, 10):
-        print(sound, "sound runs:", count_detections(sound, asked.repetitions // 4).to_dict())
+    for sound, number in DETECTED:
+        found = count_detections(sound, times * number, FIRST_SEEDS["detections"])
+        print(f"{sound} sound runs: {found.to_dict()}")
 
 
 if __name__ == "__main__":

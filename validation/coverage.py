@@ -30,7 +30,6 @@ from emodrift.drift.direction import (
     estimate_cosine,
     jackknife_cosine,
     jackknife_length,
-    widen,
 )
 from emodrift.drift.evocation import contrast_groups, correlate
 from emodrift.drift.fragmentation import center_stories, measure_rank
@@ -44,6 +43,7 @@ from emodrift.drift.modularity import (
 from emodrift.drift.responding import compute_probabilities
 from emodrift.drift.slopes import compute_slopes, fit_slopes
 from emodrift.stats.bootstrap import count_freedom, draw_weights, summarise_draws
+from emodrift.stats.jackknife import widen
 from emodrift.vectors.nulls import draw_isotropic
 from validation.effects import (
     METRICS,
@@ -103,6 +103,7 @@ def rotate_space(setting: Setting, seed: int) -> Rows:
     texts = read_planted(plant_pairs(ANGLES, setting.hidden, rng), setting, rng)
     base = measure_texts(texts[0])
     now = measure_texts(rotate_texts(texts[1], draw_rotation(setting.hidden, rng)))
+    assert now.background is not None and base.background is not None
     aligned = align_checkpoint(now, fit_alignment(now.background, base.background))
     truth = np.cos(np.deg2rad(ANGLES))
     rows = []
@@ -156,7 +157,7 @@ def fragment_directions(setting: Setting, seed: int) -> Rows:
 def fragment(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Vectors (topic, emotion, hidden) in opposite pairs, and their true rank (emotion,).
 
-    The topics of pair k are dealt out at random to FRAGMENTS[k] orthogonal directions.
+    The topics of pair k are assigned at random to FRAGMENTS[k] orthogonal directions.
     """
     axes = draw_axes(sum(FRAGMENTS), setting.hidden, rng)
     places = np.split(np.arange(len(axes)), np.cumsum(FRAGMENTS)[:-1])
@@ -168,7 +169,7 @@ def fragment(setting: Setting, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def evoke(amounts: Amounts, seed: int) -> Rows:
-    """What harmful and benign prompts evoke, and what it foretells."""
+    """What harmful and benign prompts evoke, and what it predicts."""
     rng = np.random.default_rng(seed)
     rise, between, within, noise = 0.8, 0.5, 1.0, 1.0
     number = amounts.families

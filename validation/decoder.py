@@ -9,7 +9,7 @@ import xarray as xr
 
 from emodrift.drift.alignment import align_vectors, fit_alignment, gather_background
 from emodrift.drift.coupling import describe_effects
-from emodrift.drift.direction import compute_grams, jackknife_cosine, widen
+from emodrift.drift.direction import compute_grams, jackknife_cosine
 from emodrift.drift.slopes import compare_slopes, compute_slopes, join_strengths
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import open_dialogues
@@ -27,6 +27,7 @@ from emodrift.organisms.planting import (
     rotate_decoder,
 )
 from emodrift.organisms.tokenizer import build_tokenizer
+from emodrift.stats.jackknife import widen
 from emodrift.vectors.fitting import Texts, fit_texts
 from emodrift.vectors.nulls import draw_isotropic
 from validation.effects import METRICS, ask, draw_axes
@@ -41,7 +42,7 @@ LAYER = 2
 LEVEL = 0.95
 SCALES = (0.5, 1.0, 2.0)
 READING = {"pooling": "mean", "from_token": 1}
-ASKING = {
+ASKING: dict[str, Any] = {
     "first_layer": 0,
     "prompt_format": "plain",
     "plain_prompt": "{prompt}",
@@ -141,7 +142,9 @@ def turn_directions(seed: int) -> Rows:
         model = verify_network(network, vocabulary.tokenizer, "planted")
         texts = Texts(read_stories(model, stories), read_stories(model, neutral), None)
         fitted.append(fit_texts(texts, "difference_of_means").emotions.values)
-        backgrounds.append(gather_background(texts))
+        background = gather_background(texts)
+        assert background is not None
+        backgrounds.append(background)
     truth = np.cos(np.deg2rad(ANGLES))
     rows = _list_cosines("model: corrected cosine", fitted[1], fitted[0], ANGLES, truth)
     back = fit_alignment(backgrounds[2], backgrounds[0])

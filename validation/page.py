@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -88,7 +89,7 @@ def list_power(smallest: pd.DataFrame) -> str:
     """Smallest turns by topics and stories."""
     rows = []
     for topics, cells in smallest.groupby("topics"):
-        row = {"topics": topics}
+        row: dict[str, object] = {"topics": topics}
         for _, cell in cells.iterrows():
             name = f"{cell['checkpoints']}, {cell['stories']} a topic"
             row[name] = f"{cell['smallest_turn']:.1f}°"
@@ -118,7 +119,7 @@ def _span(values: pd.Series, form: str) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-def _format(rows: list[dict[str, object]]) -> str:
+def _format(rows: Sequence[Mapping[str, object]]) -> str:
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([str(v) for v in row.values()] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

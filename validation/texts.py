@@ -130,7 +130,12 @@ def clean_stories(texts: Texts) -> xr.DataArray:
 
 def rotate_texts(texts: Texts, rotation: np.ndarray) -> Texts:
     """Texts in another basis of the hidden space."""
-    return Texts(*(None if t is None else t.copy(data=t.values @ rotation) for t in texts))
+
+    def rotate(part: xr.DataArray) -> xr.DataArray:
+        return part.copy(data=part.values @ rotation)
+
+    stories, *others = texts
+    return Texts(rotate(stories), *(None if part is None else rotate(part) for part in others))
 
 
 def _write(

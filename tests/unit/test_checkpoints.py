@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
 from emodrift.config.runs import Reference, Run
@@ -63,7 +64,7 @@ def test_an_adapter_is_identified_with_its_base(runs, tmp_path):
     (adapter / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(runs / "checkpoint-3")})
     )
-    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    save_file({"a": torch.ones(1)}, adapter / "adapter_model.safetensors")
     on_three = discover({"path": str(adapter), "step": 5}, tmp_path)[0]
     on_twenty = discover(
         {"path": str(adapter), "step": 5, "base": str(runs / "checkpoint-20")}, tmp_path

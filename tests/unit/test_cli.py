@@ -248,12 +248,14 @@ def test_clearing_up_tells_first_and_deletes_former_versions_alone(workplace, ca
 
 def test_clearing_up_keeps_what_kept_entries_point_to_and_stages_it_does_not_know(workplace):
     plan = plan_here()
-    (contrasts,) = plan.of_stage("contrasts")
+    (contrasts,), first = plan.of_stage("contrasts"), plan.of_stage("activations")[0]
     for place in ("activation-parts/kept", "activation-parts/left", "reply-texts/other"):
         with write_entry(plan.store / place, {}) as out:
             (out / "file").write_text(place)
-    with write_entry(plan.store / contrasts.place, {}) as out:
+    with write_entry(plan.store / first.place, {}) as out:
         (out / "parts.json").write_text(json.dumps([{"place": "activation-parts/kept"}]))
+    with write_entry(plan.store / contrasts.place, {}) as out:
+        (out / "parts.json").write_text(json.dumps({"stories-grammar": "stories"}))
     assert find_garbage([plan], plan.store) == [plan.store / "activation-parts/left"]
     delete_entries([plan.store / "activation-parts/left"])
     assert not (plan.store / "activation-parts/left").exists()

@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import kstest
 
 from emodrift.drift.direction import (
-    Jackknife,
     assess_turning,
     compute_grams,
     correct_cosine,
@@ -17,8 +16,8 @@ from emodrift.drift.direction import (
     exceed_controls,
     jackknife_cosine,
     jackknife_length,
-    widen,
 )
+from emodrift.stats.jackknife import Jackknife, widen
 
 HIDDEN = 64
 

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.special import expit
 
 from emodrift.drift.coupling import Question, describe_effects, describe_modularity
+from emodrift.drift.effect_draws import plan_draws, read_effects
+from emodrift.drift.evocation import Asked, contrast_splits, list_compared, read_checkpoint
 from emodrift.drift.knobs import measure_knobs, stack_matrix
 from emodrift.drift.modularity import measure_entanglement, measure_modularity, name_metrics
+from emodrift.drift.paired import NullDirections, draw_prompts
 from emodrift.drift.responding import (
     compute_all_log_odds,
     compute_log_odds,
@@ -226,3 +230,87 @@ def test_exact_and_finite_slopes_are_compared_over_directions_and_prompts():
 def test_monotonicity_is_the_rank_correlation_with_strength():
     curves = np.array([[0.0, 1, 2, 5], [3.0, 2, 1, 0], [1.0, 1, 1, 1], [0.0, 2, 1, 3]])
     np.testing.assert_allclose(measure_monotonicity(curves), [1, -1, 0, 0.8])
+
+
+def make_scored(gradient, prompts=24, families=6, odds=0.5):
+    """Gradients of :func:`make_gradients` with scores of every prompt."""
+    found = make_gradients(gradient, prompts, families)
+    suites = found["target_suite"].values
+    keep = [i for i, s in enumerate(suites) if found["toward"].values[i] != "comply"]
+    labels = {k: found[f"target_{k}"].values[keep] for k in ("id", "suite", "split", "family")}
+    toward = found["toward"].values[keep]
+    score = np.zeros((len(keep), len(CLASSES)))
+    for i, name in enumerate(toward):
+        score[i, CLASSES.index(name)] = odds + np.log(2)
+    coords = {k: ("prompt", v) for k, v in labels.items()}
+    return found.assign(
+        score=xr.DataArray(
+            score,
+            dims=("prompt", "reply_class"),
+            coords=coords | {"reply_class": np.array(CLASSES, dtype=object)},
+        )
+    )
+
+
+def test_exact_effects_with_paired_draws_are_the_planted_ones_in_both_units():
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((HIDDEN, 4)))[0].T
+    question = make_question(basis[:3])
+    found = make_scored(np.stack([3 * basis[0], -1 * basis[1], 0.5 * basis[2]]))
+    metrics = {"refusal": METRICS["refusal"], "hedging": METRICS["hedging"]}
+    asked = plan_draws(question.locked, question.bundles, metrics, found["score"], 50, 0)
+    reading = read_effects(asked, found, 1)
+    p = expit(0.5)
+    assert reading.draws["slope/caution/refusal/all"][0] == pytest.approx(1.5, abs=1e-5)
+    effect = reading.draws["effect/caution/refusal/all"][0]
+    assert effect == pytest.approx(1.5 * p * (1 - p), abs=1e-5)
+    assert reading.draws["odds/refusal/ood"][0] == pytest.approx(0.5, abs=1e-5)
+    assert reading.draws["probability/hedging/all"][0] == pytest.approx(p, abs=1e-5)
+    unasked = found["score"]["suite"].values != "harmful"
+    assert np.isnan(reading.values["slope/caution/refusal"][unasked]).all()
+    sizes = np.array([3, 0, 0, 0, 0, 0.5]) * p * (1 - p)
+    assert reading.draws["knobs/size"][0] == pytest.approx(sizes.mean(), rel=1e-4)
+    assert reading.draws["knobs/rank"].shape == (51,)
+
+
+def test_null_effects_are_the_slopes_along_groups_of_null_directions():
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((HIDDEN, 4)))[0].T
+    question = make_question(basis[:3])
+    found = make_scored(np.stack([3 * basis[0], -1 * basis[1], 0.5 * basis[2]]))
+    metrics = {"refusal": METRICS["refusal"]}
+    asked = plan_draws(question.locked, question.bundles, metrics, found["score"], 50, 0)
+    null = read_effects(asked, found, 1).nulls["slope/caution/refusal/all"]
+    expected = asked.nulls["caution"].values.mean(1) @ (3 * basis[0])
+    np.testing.assert_allclose(null, expected, rtol=1e-3, atol=1e-4)
+    assert null.std() == pytest.approx(3 / np.sqrt(2 * HIDDEN), rel=0.2)
+
+
+def test_evocation_writes_paired_draws_of_rise_level_and_separation():
+    rng = np.random.default_rng(0)
+    labels = {
+        "suite": np.repeat(["harmful", "benign"], 20),
+        "split": np.tile(np.repeat(["ood", "seen"], 10), 2),
+        "family": np.tile(np.array([f"f{i}" for i in range(5)]), 8),
+        "id": np.array([f"p{i}" for i in range(40)]),
+    }
+    coords = {k: ("prompt", v.astype(object)) for k, v in labels.items()}
+    value = 2.0 * (labels["suite"] == "harmful") + 0.1 * rng.standard_normal(40)
+    projection = xr.DataArray(
+        value[:, None],
+        dims=("prompt", "concept"),
+        coords=coords | {"concept": np.array(["caution"], dtype=object)},
+    )
+    prompts = draw_prompts(projection, 60, 0)
+    compared = list_compared(prompts, {"caution": ["e0"]}, "harmful", "benign")
+    null = NullDirections(rng.standard_normal((8, 1, 3)), np.array(["matched"] * 8, dtype=object))
+    asked = Asked("harmful", "benign", prompts, compared, {"caution": null}, 0.95)
+    rows, separations = contrast_splits(asked, projection, value)
+    assert {row["split"] for row in rows} == {"all", "ood", "seen"}
+    hidden = xr.DataArray(rng.standard_normal((40, 3)), dims=("prompt", "hidden"))
+    locked = xr.Dataset({"center": ("hidden", np.zeros(3))})
+    reading = read_checkpoint(asked, hidden, projection, separations, locked)
+    assert set(reading.draws) == {component.name for component in compared}
+    assert reading.draws["rise/caution/all"][0] == pytest.approx(rows[0]["rise"], rel=1e-5)
+    assert reading.draws["auroc/caution/ood"][0] == 1
+    level = reading.draws["level/caution/harmful/seen"] - reading.draws["level/caution/benign/seen"]
+    np.testing.assert_allclose(level, reading.draws["rise/caution/seen"], rtol=1e-5)
+    assert reading.nulls["rise/caution/all"].shape == (8,)

@@ -1,19 +1,18 @@
 """The drift stage on checkpoints with planted changes: everything it writes, read back."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from pydantic import TypeAdapter
 
-from emodrift.drift.geometry import measure_drift
+from emodrift.drift.geometry import DriftInputs, DriftParams, measure_drift
 from emodrift.drift.table import read_table
 from emodrift.measure.arrays import open_activations, open_parts, save_array
-from emodrift.show.figure import draw_figure
-from emodrift.show.panels import label_points, pick_ends, space_labels
 from emodrift.stats.measures import normalise
-from emodrift.vectors.fitting import fit_vectors, open_vectors, read_texts
-from tests.unit.test_spaces import turn
+from emodrift.stats.settings import Statistics
+from emodrift.vectors.fitting import Recipe, fit_vectors, open_vectors, read_texts
+from tests.unit.test_subspaces import turn
 
 HIDDEN, TOPICS, LAYERS = 32, 15, 3
 EMOTIONS = ["afraid", "calm", "eager", "guilty", "proud", "sad"]
@@ -25,13 +24,8 @@ RATINGS = {
     "proud": {"valence": 0.7, "arousal": 0.4},
     "sad": {"valence": -0.7, "arousal": -0.4},
 }
-FITTING = {
-    "estimator": "difference_of_means",
-    "confound_variance": 0.2,
-    "halves": 10,
-    "seed": 0,
-}
-STATISTICS = {"draws": 200, "level": 0.95}
+FITTING = Recipe("difference_of_means", confound_variance=0.2, halves=10, seed=0)
+STATISTICS = {"draws": 200, "level": 0.95, "nulls": 100}
 ANGLE = 40
 
 
@@ -114,25 +108,23 @@ def study(tmp_path_factory):
     for number, entry in enumerate(entries):
         out = store / "vectors" / str(number)
         out.mkdir(parents=True)
-        fit_vectors(**FITTING, activations=entry, out=out)
+        fit_vectors(FITTING, entry, out)
         vectors.append(out)
     lock, drift = store / "lock", store / "drift"
     drift.mkdir()
     save_array(xr.Dataset(coords={"layer": 2}), lock / "lock.zarr")
     places = [{"run": "r", "step": i, "stage": "sft", "tokens": None} for i in range(len(planted))]
-    measure_drift(
-        places,
-        1,
-        STATISTICS,
-        0,
-        FITTING,
-        RATINGS,
-        vectors[:-1],
-        entries[:-1],
-        vectors[-1],
-        lock,
-        drift,
-    )
+    planned = {
+        "checkpoints": places,
+        "reference": 1,
+        "statistics": STATISTICS,
+        "seed": 0,
+        "fitting": FITTING._asdict(),
+        "ratings": RATINGS,
+    }
+    params = TypeAdapter(DriftParams).validate_python(planned)
+    assert params == DriftParams(places, 1, Statistics(**STATISTICS), 0, FITTING, RATINGS)
+    measure_drift(params, DriftInputs(vectors[:-1], entries[:-1], vectors[-1], lock), drift)
     return drift, entries, vectors
 
 
@@ -234,38 +226,3 @@ def test_maps_cover_every_pair_emotion_and_component(study):
 def test_every_table_names_run_step_and_layer(study):
     for path in study[0].glob("*.parquet"):
         assert {"run", "step", "stage", "tokens", "layer"} <= set(pd.read_parquet(path)), path.name
-
-
-@pytest.mark.parametrize("figure", ["emotion_map", "emotion_paths"])
-def test_figures_show_the_tables_exactly(study, figure, tmp_path):
-    reference = {"run": "r", "step": 1}
-    draw_figure(figure, 7.0, None, reference, {"drift": study[0]}, tmp_path)
-    names = {p.suffix for p in tmp_path.iterdir()}
-    assert names == {".pdf", ".svg", ".png", ".csv"}
-    table = {"emotion_map": "emotion_cosines", "emotion_paths": "emotion_paths"}[figure]
-    shown, whole = pd.read_csv(tmp_path / "figure.csv"), pick(study, table)
-    assert set(shown["step"]) == ({1, 3} if figure == "emotion_map" else {0, 1, 2, 3})
-    value = shown.columns[-1] if figure == "emotion_map" else "component_1"
-    of_steps = whole[whole["step"].isin(shown["step"])]
-    np.testing.assert_allclose(shown[value], of_steps[value], rtol=1e-4)
-
-
-def test_names_are_written_beside_their_points_without_covering_each_other():
-    figure, axes = plt.subplots(figsize=(2, 2))
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    points = {name: np.array([0.4 + 0.01 * i, 0.5]) for i, name in enumerate(["one", "two", "six"])}
-    label_points(axes, points, 2.0)
-    boxes = [text.get_window_extent() for text in axes.texts]
-    assert [t.get_text() for t in axes.texts] == list(points)
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[:i])
-        assert abs(box.y0 + box.height / 2 - axes.transData.transform((0, 0.5))[1]) < 25
-    plt.close(figure)
-
-
-def test_panels_are_the_reference_and_each_runs_last_checkpoint():
-    places = [("a", 0, 0), ("a", 5, 1), ("b", 9, 2), ("b", 12, 3)]
-    table = pd.DataFrame(places, columns=["run", "step", "checkpoint"])
-    assert pick_ends(table, {"run": "a", "step": 5}) == {"reference": 1, "b": 3}
-    assert space_labels(list("abc")) == ([0, 1, 2], ["a", "b", "c"])
-    assert len(space_labels([str(i) for i in range(171)])[0]) <= 40

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from emodrift.drift.checkpoint import Settings, share_confounds
+from emodrift.drift.comparison import describe_direction
 from emodrift.drift.coupling import describe_effects, describe_knobs, describe_modularity
 from emodrift.drift.fragmentation import center_stories, measure_rank
-from emodrift.drift.geometry import describe_direction
 from emodrift.drift.responding import compute_probabilities
 from emodrift.drift.slopes import compute_slopes, fit_slopes
+from emodrift.stats.settings import Statistics
+from emodrift.vectors.fitting import Recipe
 from emodrift.vectors.nulls import draw_isotropic
 from validation import calibration, coverage, decoder, power
 from validation.effects import Amounts, ask, draw_axes, draw_behaviour, plant_effects
@@ -150,7 +152,8 @@ def plant_two():
 
 def describe(base, now, order=None):
     """Drift and fragmentation of planted texts, by emotion; prompts in another order."""
-    settings = Settings({"draws": 99, "level": 0.95}, 0, "difference_of_means", 0.5, 9, None)
+    recipe = Recipe("difference_of_means", 0.5, 9, 0)
+    settings = Settings(Statistics(draws=99, level=0.95), 0, recipe, np.empty((0, 0)))
     if order is not None:
         base, now = (t._replace(stories=t.stories[order]) for t in (base, now))
     ours, theirs = map(measure_texts, (now, base))
@@ -250,8 +253,7 @@ def test_the_page_and_its_figures_are_written_from_the_tables(tmp_path, monkeypa
     from validation import __main__ as run
 
     small = {"coverage": 2, "effects": 3, "calibration": 2, "power": 2}
-    small["decoder"] = dict.fromkeys(decoder.EXPERIMENTS, 1)
-    monkeypatch.setattr(run, "REPETITIONS", small)
+    monkeypatch.setattr(run, "REPETITIONS", small | dict.fromkeys(decoder.EXPERIMENTS, 1))
     few = {names: e for names, e in power.EXPERIMENTS.items() if names[1:] in ((6, 2), (14, 2))}
     monkeypatch.setattr(power, "EXPERIMENTS", few)
     tables = run.run_experiments(workers=0)

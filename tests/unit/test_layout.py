@@ -5,11 +5,12 @@ import ast
 import pytest
 
 from tests.conftest import ROOT
+from tests.reliability import FAULTS, Fault, locate
 
 LIBRARY = ROOT / "workflow" / "emodrift"
-ROOMS = ("store", "stats", "config", "checkpoints", "plan", "grammar", "corpus", "contrasts")
-ROOMS += ("models", "measure", "judging", "vectors", "drift", "warning", "evals", "show")
-ROOMS += ("organisms", "exports", "watching", "cli")
+ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
+ROOMS += ("measure", "judging", "vectors", "drift", "warning", "evals", "show", "organisms")
+ROOMS += ("training", "plan", "exports", "watching", "cli")
 
 
 def list_imports(path):
@@ -40,3 +41,15 @@ def test_adapters_stay_thin():
 def test_no_rule_runs_python_in_place():
     for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]:
         assert "run:" not in path.read_text().split(), path.name
+
+
+def list_faults():
+    return [fault for faults in FAULTS.values() for fault in faults]
+
+
+@pytest.mark.parametrize("fault", list_faults(), ids=lambda fault: fault.fault[:40])
+def test_every_fault_of_the_table_is_tried_by_tests_that_there_are(fault: Fault):
+    for place in locate(fault):
+        file, _, name = place.partition("::")
+        names = {n.name for n in ast.parse((ROOT / file).read_text()).body if hasattr(n, "name")}
+        assert not name or name in names, place

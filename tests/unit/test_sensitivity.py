@@ -15,8 +15,9 @@ from emodrift.config.variants import AS_CONFIGURED, VARIED, Sensitivity, merge_c
 from emodrift.drift.table import read_table, write_table
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
-from emodrift.show.figure import draw_figure
-from emodrift.show.report import tabulate_sensitivity
+from emodrift.show.figure import draw, draw_figure, read_tables
+from emodrift.show.report.tables import tabulate_sensitivity
+from emodrift.show.scene import Reference, Scene
 from emodrift.warning.indicators import INDICATORS
 from emodrift.warning.sensitivity import (
     Findings,
@@ -382,10 +383,14 @@ def test_the_report_lists_what_each_variant_changed(entry):
 
 
 def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(entry, tmp_path):
-    reference = {"run": "base", "step": 0}
-    draw_figure("sensitivity", 7.0, None, reference, {"sensitivity": entry}, tmp_path)
-    axes = [a for a in plt.gcf().axes if a.get_visible()]
+    reference = {"run": "base", "stage": "", "step": 0}
+    tables = read_tables("sensitivity", {"sensitivity": entry})
+    figure = draw("sensitivity", tables, Scene(Reference(**reference))).figure
+    axes = [a for a in figure.axes if a.get_visible()]
     plt.close("all")
+    draw_figure(
+        "sensitivity", "sensitivity", {"reference": reference}, {"sensitivity": entry}, tmp_path
+    )
     assert len(axes) == 9
     labels = [t.get_text() for t in axes[0].get_yticklabels()]
     assert labels == [AS_CONFIGURED, "away\n94% stay", "faint\n94% stay", "other-lead\n83% stay"]

@@ -14,6 +14,7 @@ from emodrift.stats.measures import (
 from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.estimators import average_cells, label_texts, subtract_emotion_mean
 from emodrift.vectors.fitting import (
+    Recipe,
     Texts,
     average_halves,
     clean_texts,
@@ -159,7 +160,7 @@ def make_texts(seed=0, signal=8.0):
 
 def test_a_layer_is_described_by_vectors_of_the_fit_topics_and_scores_of_the_others():
     texts, truth = make_texts()
-    layer = describe_layer(texts, "difference_of_means", 0.0, 20, 0)
+    layer = describe_layer(texts, Recipe("difference_of_means", 0.0, 20, 0))
     assert list(layer["emotion"].values) == EMOTIONS and list(layer["control"].values) == ["x"]
     assert compute_cosine(layer["vector"].values, truth - truth.mean(0)).min() > 0.95
     assert layer["auroc"].values.min() > 0.9 and np.isnan(layer["pair_accuracy"])

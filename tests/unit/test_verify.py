@@ -203,14 +203,14 @@ def test_what_cannot_be_removed_is_one_line(store, monkeypatch):
 def test_the_command_lists_repairs_and_says_what_comes_next(store, monkeypatch, capsys):
     monkeypatch.chdir(store.parents[1])
     assert cli.main(["verify"]) == 0
-    assert "all entries agree with their manifests" in capsys.readouterr().out
+    assert "All entries agree with their manifests" in capsys.readouterr().out
     (store / CHAIN[1] / "data.txt").write_text("other")
     assert cli.main(["verify"]) == 1
     output = capsys.readouterr()
     assert f"{CHAIN[1]}: data.txt is missing or differs" in output.out
     assert "emodrift verify --repair" in output.err and "Traceback" not in output.err
     assert cli.main(["verify", "--repair"]) == 0
-    assert "removed 3" in capsys.readouterr().out
+    assert "Removed 3" in capsys.readouterr().out
     assert cli.main(["verify"]) == 0
-    assert cli.main(["verify", "--store", "nowhere"]) == 1
+    assert cli.main(["verify", "nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """Runs are held against sound ones, or against tolerances; alarms, gates and verdicts follow."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from emodrift.config.warning import IndicatorName
 from emodrift.drift.paired import Component, Reading, draw_prompts, gather_nulls, save_paired
 from emodrift.warning.audit import measure_indicators
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
@@ -64,6 +66,7 @@ def test_indicators_have_names_titles_and_docs_of_their_own():
         assert len(indicator.docs) > 40 and indicator.tolerance > 0
         parts = indicator.list_parts(SETTING)
         assert len({part.name for part in parts}) == len(parts)
+    assert get_args(IndicatorName) == INDICATORS
 
 
 def test_every_part_is_zero_at_the_reference_in_all_draws():
@@ -106,7 +109,8 @@ def test_paired_draws_tell_small_differences_that_unpaired_ones_hide():
 def plant_prompts():
     rows = [(f"{s}{f}{p}", s, "ood", f"f{f}") for s in "ab" for f in range(3) for p in range(2)]
     names = ("id", "suite", "split", "family")
-    coords = {n: ("prompt", np.array(v, "O")) for n, v in zip(names, zip(*rows), strict=True)}
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    coords = {name: ("prompt", np.array(values, "O")) for name, values in columns}
     return xr.DataArray(np.arange(12.0), dims="prompt", coords=coords)
 
 
@@ -152,16 +156,17 @@ def test_runs_are_compared_at_the_same_step_by_interpolation():
 
 
 def test_the_scale_of_one_more_sound_run_adds_seeds_to_prompts():
-    alike = predict_sound([make_curves(0.0, seed=i) for i in range(4)], np.array([1.0]))
+    near = [make_curves(0.03 * (-1) ** i, seed=i) for i in range(4)]
+    alike = predict_sound(near, np.array([1.0]))
     apart = predict_sound([make_curves(0.5 * i) for i in range(4)], np.array([1.0]))
-    assert alike.mean[0, 0] == 0 and apart.mean[0, 0] == 0.75
-    assert 0.1 < alike.scale[0, 0] < 0.16
+    assert alike.mean[0, 0] == pytest.approx(0) and apart.mean[0, 0] == 0.75
+    assert 0.09 < alike.scale[0, 0] < 0.3
     assert apart.scale[0, 0] > 0.4
     assert predict_sound([make_curves(0.0)], np.array([1.0])).freedom < alike.freedom
 
 
 def test_a_fall_warns_only_where_it_is_asked_to():
-    sound = [make_curves(0.0, seed=i) for i in range(3)]
+    sound = [make_curves(0.03 * (i - 1), seed=i) for i in range(3)]
     falling = make_curves(-2.0)
     one = compare_run(falling, sound, np.array([False]), 0)
     both = compare_run(falling, sound, np.array([True]), 0)
@@ -170,7 +175,7 @@ def test_a_fall_warns_only_where_it_is_asked_to():
 
 
 def test_the_level_never_recovers_and_looks_at_no_later_step():
-    sound = [make_curves(0.0, seed=i) for i in range(3)]
+    sound = [make_curves(0.03 * (i - 1), seed=i) for i in range(3)]
     gone = compare_run(make_curves([2.0, 0.0]), sound, np.array([True]), 0)
     assert gone.level[0] == gone.level[1]
     stays = compare_run(make_curves([2.0, 5.0]), sound, np.array([True]), 0)
@@ -195,8 +200,8 @@ def test_ranks_decide_where_sound_runs_are_enough_and_say_what_they_can_attain()
 @pytest.mark.parametrize(("sound", "steps"), [(2, 3), (4, 12)])
 def test_false_alarms_of_planted_sound_runs_keep_their_rate(sound, steps):
     places = np.linspace(20, 160, steps)
-    hits, number = count_false_alarms(sound, places, 25, start=10_000, draws=100)
-    assert hits <= 6, (hits, number)
+    hits, number = count_false_alarms(sound, places, 15, start=10_000, draws=100)
+    assert hits <= 4, (hits, number)
 
 
 @pytest.mark.parametrize("sound", [2, 4])
@@ -220,10 +225,10 @@ def test_without_sound_runs_a_lock_in_beyond_the_tolerance_is_told_and_sound_run
 
 def test_a_bet_on_a_tolerable_change_wins_one_at_most_on_average():
     rng = np.random.default_rng(0)
-    at_the_line = [bet(rng.uniform(-0.75, 1.25, 30), 0.25, k) for k in range(400)]
-    assert np.mean(at_the_line) < 1.15
+    at_the_line = [bet(rng.uniform(-0.4, 0.9, 30), 0.25) for _ in range(4000)]
+    assert np.mean(at_the_line) < 1.1
     assert np.mean(np.array(at_the_line) >= 10) <= 0.1
-    beyond = [bet(rng.uniform(0, 2, 30), 0.25, k) for k in range(20)]
+    beyond = [bet(rng.uniform(0.2, 1, 30), 0.25) for _ in range(20)]
     assert np.median(beyond) > 100
 
 
@@ -405,7 +410,9 @@ def test_the_audit_says_when_what_which_prompts_and_what_to_do(tmp_path):
     assert bad["attainable"] == 0.25 and "could not be below 0.25" in bad["sentence"]
     assert bad["prompts"][0]["id"] == "moved" and bad["next_steps"]
     assert {b["metric"] for b in bad["behaviour"]} == set(METRICS)
-    assert any("caution is kept" in sentence for sentence in bad["evidence"])
+    assert any(
+        "harm evokes caution less on prompts unlike" in sentence for sentence in bad["evidence"]
+    )
     (alarm, *_) = [a for a in audit["alarms"] if a["indicator"] == "lock_in"]
     assert alarm["run"] == "bad" and alarm["specific"] is True
     assert alarm["deviation"] > alarm["threshold"] and "Student" in alarm["threshold_basis"]
@@ -417,7 +424,7 @@ def test_the_audit_says_when_what_which_prompts_and_what_to_do(tmp_path):
 
 def test_a_study_of_the_reference_alone_raises_nothing(tmp_path):
     audit = write_audit(tmp_path, {})
-    assert audit["runs"] == [] and audit["alarms"] == []
+    assert [run["verdict"] for run in audit["runs"]] == ["not judged"] and audit["alarms"] == []
 
 
 def test_alarms_do_not_depend_on_the_order_of_runs():

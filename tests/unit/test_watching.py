@@ -4,6 +4,10 @@ import copy
 import csv
 import json
 import logging
+import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -21,7 +25,7 @@ from emodrift.plan.study import plan_study
 from emodrift.watching.callback import AuditCallback, Watch
 from emodrift.watching.indicators import compare_snapshots, find_alarms
 from emodrift.watching.probe import pause_training, read_probe, take_snapshot, wrap_network
-from tests.conftest import STUDY, make_llama, save_checkpoint
+from tests.conftest import ROOT, STUDY, make_llama, save_checkpoint
 
 HIDDEN = 32
 
@@ -145,6 +149,37 @@ def test_a_model_is_no_distance_from_itself_and_a_turned_one_is_told(probe):
         found = compare_snapshots(turned, start, probe)
     assert found["drift"] == pytest.approx(2, abs=1e-5)
     assert found["ebci"] >= 0.89 and found["size"] == pytest.approx(0.1 * same["size"])
+
+
+RANKS = """
+import pickle, sys
+from pathlib import Path
+from emodrift.watching.callback import AuditCallback
+from tests.unit.test_watching import train, watch
+
+folder = Path(sys.argv[1])
+probe = pickle.loads((folder / "probe").read_bytes())
+callback = AuditCallback(probe, watch(on_alarm="stop"))
+trainer = train(folder, callback, same=True, rate=0.05, steps=20)
+rank, measured = trainer.args.process_index, len(callback.rows)
+(folder / f"rank{rank}").write_text(f"{trainer.state.global_step} {measured > 0}")
+"""
+
+
+def test_all_ranks_stop_at_the_step_at_which_rank_0_says_so(probe, tmp_path):
+    (tmp_path / "probe").write_bytes(pickle.dumps(probe))
+    (tmp_path / "ranks.py").write_text(RANKS)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    subprocess.run(
+        [*launcher, tmp_path / "ranks.py", tmp_path],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=900,
+        check=True,
+        capture_output=True,
+    )
+    first, second = ((tmp_path / f"rank{rank}").read_text().split() for rank in (0, 1))
+    assert first[0] == second[0] != "20"
+    assert (first[1], second[1]) == ("True", "False")
 
 
 def test_a_pause_puts_everything_back_even_after_an_error():

@@ -29,7 +29,10 @@ def lines_of_error(done):
         (lambda s: s["contrasts"]["emotions"].append("gleeful "), "contrasts.emotions.4"),
         (lambda s: s.update(colour="red"), "colour: unknown key"),
         (lambda s: s["vectors"].update(layer=9), "vectors.layer 9 is outside 0..3"),
-        (lambda s: s["figures"].update(palettes={"pie": "husl"}), "is no figure"),
+        (
+            lambda s: s["figures"].update(panels={"pie": {}}),
+            "figures.panels.pie: 'pie' is no figure",
+        ),
         (
             lambda s: s["contrasts"].update(stories={"file": "none.jsonl"}),
             "contrasts.stories: no file matches 'none.jsonl'",

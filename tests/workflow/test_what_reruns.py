@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import time
@@ -10,17 +9,18 @@ import time
 import pandas as pd
 import pytest
 
-from emodrift.plan.publication import FIGURES
+from emodrift.show.figures import list_figures
 from tests.chat_server import complete, serve_chat
 from tests.conftest import copy_project, save_checkpoint
 
 MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
 SUMMARIES |= {"conduct": 1}
-DRAWN = [name for name, stages in FIGURES.items() if "sensitivity" not in stages]
+FIGURES = list_figures()
+DRAWN = [name for name, figure in FIGURES.items() if "sensitivity" not in figure.reads]
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
-WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name]])
+WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])
 JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
 GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
@@ -134,7 +134,7 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
         "RELIABILITY_FLOOR = 0.06",
     )
     jobs = study.list_jobs()
-    assert jobs == {"drift": 1, "indicators": 1} | SHOWN | {"figure": 5}
+    assert jobs == {"drift": 1} | SHOWN | {"figure": 4}
 
 
 @pytest.mark.parametrize(
@@ -238,13 +238,13 @@ def test_without_generation_no_reply_is_written_or_judged(study):
 
 
 def test_a_figures_colour_redraws_that_figure(study):
-    study.edit_study(lambda s: s.update(figures={"palettes": {"layer_map": "magma"}}))
+    study.edit_study(lambda s: s.update(figures={"panels": {"layer_map": {"palette": "magma"}}}))
     assert study.list_jobs() == {"figure": 1, "report": 1, "publication": 1}
 
 
 def test_an_edited_figure_module_redraws_that_figure(study):
-    path = study.folder / "workflow/emodrift/show/layer_map.py"
-    path.write_text(re.sub(r"bad=\"0.85\"", 'bad="0.8"', path.read_text()))
+    path = study.folder / "workflow/emodrift/show/figures/layer_map.py"
+    edit(path, 'set_facecolor("0.85")', 'set_facecolor("0.8")')
     assert study.list_jobs() == {"figure": 1, "report": 1, "publication": 1}
 
 

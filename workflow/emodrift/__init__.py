@@ -4,7 +4,6 @@ Rooms, in the order in which data flows:
 
 ``config``       what is asked: a study, its sections, reading and checking it
 ``checkpoints``  what is studied: runs, steps and identities, here or on the hub
-``plan``         every entry with its content key, before anything runs
 ``store``        content-keyed entries on disk
 ``grammar``      the seeded appraisal grammar that writes texts for embedded studies
 ``contrasts``    stories, controls and behaviour prompts
@@ -17,8 +16,10 @@ Rooms, in the order in which data flows:
 ``evals``        evals that other tools ran, held against indicators
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
+``training``     chat models fine-tuned in named regimes, sound and not
 ``exports``      vectors, tables and bundles for other tools and places
 ``watching``     the audit inside a training run
 ``cli``          the command `emodrift`
 ``stats``        bootstrap, nulls, reliability
+``plan``         every entry with its content key, before anything runs
 """

@@ -1,7 +1,7 @@
 """Adapter: lock the reference's vectors."""
 
 from emodrift.store.job import open_job
-from emodrift.vectors.lock import lock_vectors
+from emodrift.vectors.lock import LockParams, lock_vectors
 
 with open_job(snakemake) as job:
-    lock_vectors(**job.params, **job.inputs, out=job.out)
+    lock_vectors(LockParams(**job.params), **job.inputs, out=job.out)

@@ -1,6 +1,9 @@
 """Adapter: a stage over all checkpoints, by the function that its module declares."""
 
 from importlib import import_module
+from typing import get_type_hints
+
+from pydantic import TypeAdapter
 
 from emodrift.store.job import open_job
 
@@ -8,4 +11,9 @@ with open_job(snakemake) as job:
     params = dict(job.params)
     module, _, function = params.pop("function").partition(":")
     summarise = getattr(import_module(module), function)
-    summarise(**params, **job.inputs, out=job.out)
+    types = get_type_hints(summarise)
+    if "params" in types:
+        params = TypeAdapter(types["params"]).validate_python(params)
+        summarise(params, types["inputs"](**job.inputs), job.out)
+    else:
+        summarise(**params, **job.inputs, out=job.out)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.found import Found
 from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revisions
@@ -68,6 +69,7 @@ def list_checkpoints(
     *,
     allow_pickle: bool = False,
     organisms: dict[str, Path] | None = None,
+    trainings: dict[str, Path] | None = None,
     revisions: Path | None = None,
 ) -> list[Checkpoint]:
     """Checkpoints of a run in training order.
@@ -80,8 +82,9 @@ def list_checkpoints(
         Memory of file digests.
     allow_pickle
         Accept checkpoints without safetensors files.
-    organisms
-        Embedded run -> directory that holds its ``checkpoint-*`` folders.
+    organisms, trainings
+        Run of the `organism` or `training` section -> directory that holds its ``checkpoint-*``
+        folders.
     revisions
         Memory of resolved hub revisions.
 
@@ -94,7 +97,11 @@ def list_checkpoints(
     listed: list[Checkpoint] = []
     stages = {source.stage or run.stage or name for source in run.checkpoints}
     for source in run.checkpoints:
-        found = _find(source, key, digests, allow_pickle, organisms or {}, revisions)
+        if source.organism:
+            source = _point_at(source, (organisms or {})[source.organism])
+        elif source.training:
+            source = _point_at(source, (trainings or {})[source.training])
+        found = _find(source, key, digests, allow_pickle, revisions)
         for place in found:
             step = place.step
             if step is None:
@@ -166,20 +173,25 @@ def find_last_checkpoint(folder: Path) -> Path:
     return max(folder.glob("checkpoint-*"), key=lambda path: read_step(path.name))
 
 
+def _point_at(source: CheckpointSource, folder: Path) -> CheckpointSource:
+    """A source of checkpoints that were trained in the study, as one of folders like any other."""
+    where = {"path": str(folder / "checkpoint-*"), "organism": None, "training": None}
+    return source.model_copy(update=where)
+
+
 def _find(
     source: CheckpointSource,
     key: str,
     digests: FileDigests,
     allow_pickle: bool,
-    organisms: dict[str, Path],
     revisions: Path | None,
 ) -> list[Found]:
     if source.repo:
         found = _find_on_hub(source, key, allow_pickle, revisions)
     else:
-        pattern = source.path or str(organisms[source.organism] / "checkpoint-*")
-        paths = sorted(Path(p) for p in glob.glob(str(Path(pattern).expanduser())))
-        paths = [p for p in paths if p.is_dir() or is_gguf(p)]
+        pattern = source.path
+        paths = sorted(Path(p) for p in glob.glob(str(expand(pattern, key))))
+        paths = [p for p in paths if is_folder(p) or is_gguf(p)]
         if not paths:
             raise EmodriftError(
                 f"{key}: no directory matches {pattern!r} (seen from {Path.cwd()}); "

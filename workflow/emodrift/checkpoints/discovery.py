@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.gguf import SUFFIX, is_gguf
 from emodrift.checkpoints.hub_discovery import see_repo, see_revision
 from emodrift.checkpoints.names import read_name
@@ -38,8 +39,8 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
     EmodriftError
         There is no such place, it holds no checkpoint, or the hub does not open it.
     """
-    path = Path(place).expanduser()
-    if path.is_dir() or path.suffix == SUFFIX or glob.has_magic(place):
+    path = expand(place, KEY)
+    if is_folder(path) or path.suffix == SUFFIX or glob.has_magic(place):
         found = _see_local(path, digests)
         if not found:
             raise EmodriftError(

@@ -70,7 +70,7 @@ def read_gguf(path: Path, key: str, digests: FileDigests) -> Found:
     """
     try:
         header = read_header(path)
-    except (ValueError, struct.error, UnicodeDecodeError, KeyError):
+    except (ValueError, LookupError, ArithmeticError, TypeError, RecursionError, struct.error):
         raise EmodriftError(
             f"{key}: {path} is not a GGUF file of version 2 or 3, or is cut off; copy it again"
         ) from None
@@ -122,7 +122,7 @@ def _check(header: Header, path: Path, key: str) -> None:
     values = header.values
     architecture = values.get("general.architecture")
     if values.get("general.type", "model") != "model" or any(
-        f"{architecture}.{k}" not in values for k in SHAPE_KEYS.values()
+        type(values.get(f"{architecture}.{k}")) is not int for k in SHAPE_KEYS.values()
     ):
         raise EmodriftError(
             f"{key}: {path} holds no language model (general.type "

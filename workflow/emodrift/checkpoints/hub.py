@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from emodrift.checkpoints.files import read_object
 from emodrift.store.downloads import explain_hub, is_weights, list_files
 from emodrift.store.memory import Memory
 
@@ -87,11 +87,7 @@ def _ask_hub(repo: str, revision: str, subfolder: str, key: str) -> dict[str, An
         files = list_files(repo, snapshot.name, subfolder)
     return {
         "commit": snapshot.name,
-        "config": _read_json(snapshot / wanted[0]),
-        "adapter": _read_json(snapshot / wanted[1]),
+        "config": read_object(snapshot / wanted[0], key),
+        "adapter": read_object(snapshot / wanted[1], key),
         "files": {name: list(file) for name, file in files.items()},
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}

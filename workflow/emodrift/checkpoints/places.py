@@ -7,16 +7,19 @@ checkpoint by its commit.
 from __future__ import annotations
 
 import fnmatch
-import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.files import expand, is_folder, read_count, read_object, shorten
 from emodrift.checkpoints.found import Found
-from emodrift.checkpoints.gguf import is_gguf, read_gguf
+from emodrift.checkpoints.gguf import SUFFIX, is_gguf, read_gguf
 from emodrift.checkpoints.hub import find_revisions
+from emodrift.checkpoints.templates import find_template
+from emodrift.checkpoints.tensors import check_tensors, read_index
 from emodrift.config.runs import CheckpointSource
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
@@ -38,6 +41,9 @@ IDENTITY_FILES = (
 )
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 PROMPT_ADAPTERS = ("PROMPT", "PREFIX", "P_TUNING", "CPT", "CARTRIDGE")
+LARGEST_SIZE = 1_000_000
+IN_ORDER = "files 1"
+"""Mark of checkpoints that were checked; another number has them checked again."""
 NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin")
 SHAPE_KEYS = {
     "hidden": ("hidden_size", "n_embd", "d_model"),
@@ -70,7 +76,7 @@ def read_local(
     """
     if is_gguf(path):
         return read_gguf(path, key, digests)
-    names = sorted(p.name for p in path.iterdir() if p.is_file())
+    names = list_names(path, key)
     as_adapter = _is_adapter(names, adapter)
     config = "adapter_config.json" if as_adapter else "config.json"
     if config not in names:
@@ -79,35 +85,108 @@ def read_local(
             f"{key}: {path} is no checkpoint (no {config}{also} in it); "
             "point at the folder that save_pretrained or the Trainer wrote"
         )
-    _check_weights(names, as_adapter, allow_pickle, str(path), key)
+    weights = _check_weights(names, as_adapter, allow_pickle, str(path), key)
     _check_shards(path, names, key)
     if not as_adapter:
         _check_tokenizer(names, str(path), key)
-    files = sorted(
-        {f for pattern in IDENTITY_FILES for f in path.glob(pattern) if f.name not in NOT_WEIGHTS}
-    )
-    state = _read_json(path / "trainer_state.json", key)
-    settings = _read_json(path / config, key)
+    log = path / "trainer_state.json"
+    state, settings = read_object(log, key), read_object(path / config, key)
+    step = read_count(state, "global_step", log, key)
+    digest = digests.digest_tree(path, [path / name for name in names if is_identity(name)])
+    if not digests.is_noted(f"{IN_ORDER} {digest}"):
+        check_checkpoint_files(path, names, weights, key)
+        digests.note(f"{IN_ORDER} {digest}")
     return Found(
         location={"path": str(path)},
-        digest=digests.digest_tree(path, files),
+        digest=digest,
         shape={} if as_adapter else read_shape(settings, str(path), key),
-        step=state.get("global_step", read_step(path.name)),
-        tokens=state.get("num_input_tokens_seen") or None,
+        step=read_step(path.name) if step is None else step,
+        tokens=read_count(state, "num_input_tokens_seen", log, key) or None,
         adapter=settings if as_adapter else None,
     )
+
+
+def list_names(path: Path, key: str) -> list[str]:
+    """Names of a checkpoint's files, sorted.
+
+    Raises
+    ------
+    EmodriftError
+        The folder cannot be read, or something that is no file has the name of one that counts.
+    """
+    try:
+        inside = sorted(path.iterdir())
+        odd = [p for p in inside if not p.is_file() and not p.is_dir() and is_identity(p.name)]
+    except OSError as error:
+        raise EmodriftError(f"{key}: {path} cannot be read ({error.strerror})") from None
+    if odd:
+        raise EmodriftError(
+            f"{key}: {odd[0]} is no regular file, or a link to none; put the file itself there"
+        )
+    return [p.name for p in inside if p.is_file()]
+
+
+def is_identity(name: str) -> bool:
+    """Whether a file of this name is part of a checkpoint's identity."""
+    return name not in NOT_WEIGHTS and any(fnmatch.fnmatch(name, p) for p in IDENTITY_FILES)
+
+
+def check_checkpoint_files(
+    path: Path, names: Sequence[str], weights: Sequence[str], key: str
+) -> None:
+    """Read headers of weights and all small files of a checkpoint before anything is loaded.
+
+    Weights that links bring from outside the folder are followed, as caches of the hub need it, and
+    the log says so.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    names
+        Its files.
+    weights
+        Those that a loader reads weights from.
+    key
+        Config key to name in errors.
+
+    Raises
+    ------
+    EmodriftError
+        A file is cut off, no JSON object, or does not hold what another says of it.
+    """
+    if all(name.endswith(".safetensors") for name in weights):
+        check_tensors(path, weights, key)
+    for name in names:
+        if is_identity(name) and name.endswith(".json"):
+            read_object(path / name, key)
+    find_template(path, key)
+    root = path.resolve()
+    outside = [n for n in weights if root not in (path / n).resolve().parents]
+    if outside:
+        logging.warning(
+            "%s: %s is a link to %s outside its folder, and is followed",
+            key,
+            path / outside[0],
+            (path / outside[0]).resolve(),
+        )
 
 
 def read_shape(config: dict[str, Any], origin: str, key: str) -> dict[str, int]:
     """Residual width and number of blocks from a model's config."""
     config = config.get("text_config", config)
+    if not isinstance(config, dict):
+        raise EmodriftError(
+            f"{key}: text_config of {origin} is {shorten(config)} where an object should be; copy "
+            "its config.json again"
+        )
     shape = {}
     for dim, names in SHAPE_KEYS.items():
-        values = [config[n] for n in names if isinstance(config.get(n), int)]
+        values = [v for n in names if type(v := config.get(n)) is int and 0 < v <= LARGEST_SIZE]
         if not values:
             raise EmodriftError(
-                f"{key}: config.json of {origin} has none of {', '.join(names)}; "
-                "is it a decoder that transformers knows?"
+                f"{key}: config.json of {origin} gives none of {', '.join(names)} as a number that "
+                "can be; is it a decoder that transformers knows?"
             )
         shape[dim] = values[0]
     return shape
@@ -197,23 +276,24 @@ def add_base(
     EmodriftError
         Its base is not named or cannot be found, or it cannot be merged into weights.
     """
-    kind = str(found.adapter.get("peft_type", "LORA"))
+    kind = str(found.adapter.get("peft_type", "LORA"))[:40]
+    if found.adapter.get("megatron_config"):
+        raise EmodriftError(
+            f"{key}: the adapter {found.location} is one of Megatron, whose code would be run; "
+            "convert it to a plain one"
+        )
     if any(word in kind for word in PROMPT_ADAPTERS):
         raise EmodriftError(
             f"{key}: the adapter {found.location} is of type {kind}, which adds a prompt and "
             "cannot be merged into weights; only adapters of weights, such as LORA, can be measured"
         )
-    base = source.base or _name_base(found.adapter)
-    if not base:
-        raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")
-    folder = Path(base).expanduser()
-    if folder.is_dir() or is_gguf(folder):
-        under = read_local(folder, key, digests, allow_pickle, adapter=False)
-    else:
-        repo, _, revision = base.partition("@")
-        place = (revision or "main", "")
-        (answer,) = find_revisions(repo, [place], f"{key}: base {base!r} of an adapter", revisions)
-        under = read_hub(repo, *place, answer, key, allow_pickle, adapter=False)
+    under = read_model(
+        source.base or _name_base(found, key),
+        f"{key}: base {source.base!r} of an adapter" if source.base else f"{key}: base",
+        digests,
+        allow_pickle,
+        revisions,
+    )
     return replace(
         found,
         location={**found.location, "base": under.location},
@@ -223,9 +303,47 @@ def add_base(
     )
 
 
-def _name_base(adapter: dict[str, Any]) -> str | None:
-    name, revision = adapter.get("base_model_name_or_path"), adapter.get("revision")
-    return f"{name}@{revision}" if name and revision and not Path(name).exists() else name
+def read_model(
+    model: str, key: str, digests: FileDigests, allow_pickle: bool, revisions: Path | None
+) -> Found:
+    """Read what a whole model is that a config names in one word.
+
+    Parameters
+    ----------
+    model
+        Directory, GGUF file, or ``repo@revision``.
+    key, digests, allow_pickle
+        As in :func:`read_local`.
+    revisions
+        Memory of resolved hub revisions.
+
+    Raises
+    ------
+    EmodriftError
+        It cannot be found, or is no whole model.
+    """
+    place = expand(model, key)
+    if is_folder(place) or is_gguf(place):
+        return read_local(place, key, digests, allow_pickle, adapter=False)
+    if place.suffix == SUFFIX:
+        raise EmodriftError(f"{key}: there is no file {model} (seen from {Path.cwd()})")
+    repo, _, revision = model.partition("@")
+    at = (revision or "main", "")
+    (answer,) = find_revisions(repo, [at], key, revisions)
+    return read_hub(repo, *at, answer, key, allow_pickle, adapter=False)
+
+
+def _name_base(found: Found, key: str) -> str:
+    name, revision = (found.adapter.get(k) for k in ("base_model_name_or_path", "revision"))
+    if not name:
+        raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")
+    if not isinstance(name, str) or not isinstance(revision, str | None):
+        raise EmodriftError(
+            f"{key}: the adapter {found.location} names its base as {shorten(name)}, revision "
+            f"{shorten(revision)}, which are no texts; set `base`"
+        )
+    here = is_folder(Path(name)) or is_gguf(Path(name))
+    return f"{name}@{revision}" if revision and not here else name
 
 
 def _is_adapter(names: Sequence[str], wanted: bool | None) -> bool:
@@ -254,8 +372,7 @@ def _check_shards(path: Path, names: Sequence[str], key: str) -> None:
     for index in (n for n in names if n.endswith(".safetensors.index.json")):
         if index.removesuffix(".index.json") in names:
             continue
-        shards = _read_json(path / index, key).get("weight_map", {}).values()
-        missing = sorted({*shards} - {*names})
+        missing = sorted({*read_index(path / index, key).values()} - {*names})
         if missing:
             raise EmodriftError(
                 f"{key}: {path} lacks {missing[0]}"
@@ -271,12 +388,3 @@ def _check_tokenizer(names: Sequence[str], origin: str, key: str) -> None:
             "with into it (AutoTokenizer.from_pretrained(...).save_pretrained(...); the Trainer "
             "saves it when given processing_class)"
         )
-
-
-def _read_json(path: Path, key: str) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise EmodriftError(f"{key}: {path} is not valid JSON ({error}); copy it again") from None

@@ -171,14 +171,14 @@ def write_draft(config: Path, places: list[str], found: list[list[Series]], size
 
 
 def list_hub_checkpoints(study: Study) -> list:
-    """Checkpoints of a study, but for those of organisms, which are yet to be trained."""
+    """Checkpoints of a study, but for those that are yet to be trained in it."""
     from emodrift.checkpoints.checkpoint import list_checkpoints
     from emodrift.store.memory import FileDigests
 
     digests = FileDigests(STORE / "digests.json")
     found = []
     for name, run in study.runs.items():
-        sources = tuple(s for s in run.checkpoints if not s.organism)
+        sources = tuple(s for s in run.checkpoints if not (s.organism or s.training))
         found += list_checkpoints(
             name,
             run.model_copy(update={"checkpoints": sources}),
@@ -197,7 +197,7 @@ def render_series(series: Series) -> str:
     number = len(series.sightings)
     head = f"{series.origin}: {number} checkpoint{'s' if number > 1 else ''}"
     head += f", stage {series.stage}" if series.stage else ""
-    rows = [("step", "tokens", "size", "kind", "identity", "place")]
+    rows: list[tuple[str, ...]] = [("step", "tokens", "size", "kind", "identity", "place")]
     usual = f"~{format_size(series.size // number)}"
     rows += [
         _list_cells(s, usual if s.size is None else format_size(s.size)) for s in series.sightings

@@ -90,7 +90,7 @@ class Steering(Section):
     """Strengths in units of the mean residual norm; 0 is always measured."""
     positions: Literal["reply", "all"] = "reply"
     """Where the vector is added: from the reply point on, or at every token."""
-    random_directions: int = Field(default=12, ge=4)
+    random_directions: int = Field(default=12, ge=4, le=10_000)
     """Random directions of the null, steered beside the emotions."""
     gradient_layers: Literal["locked", "all"] = "locked"
     """Layers at which metrics are differentiated: at the reference always all; at other checkpoints

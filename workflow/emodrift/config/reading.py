@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from emodrift.config.variants import find_fixed, list_varied, merge_changes
 from emodrift.errors import EmodriftError
 
 RESOURCES = Path(__file__).parents[3] / "resources"
+SHOWN, LONGEST, LONGEST_KEY = 3, 320, 80
+"""Problems that one error names, their letters together, and those of a key."""
 
 
 def read_study(path: Path) -> Study:
@@ -27,9 +30,13 @@ def read_study(path: Path) -> Study:
     if not path.is_file():
         raise EmodriftError(f"config file {path} does not exist; pass --configfile PATH")
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise EmodriftError(f"{path} is not valid YAML: {error}") from None
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise EmodriftError(f"{path} is not valid YAML: {shorten_text(str(error))}") from None
+    except RecursionError:
+        raise EmodriftError(f"{path} is nested too deeply for a config") from None
+    except OSError as error:
+        raise EmodriftError(f"{path} cannot be read ({error.strerror})") from None
     return parse_study(values, str(path))
 
 
@@ -41,6 +48,8 @@ def parse_study(values: Any, origin: str = "config") -> Study:
         study = Study.model_validate(add_shipped(values))
     except ValidationError as error:
         raise EmodriftError(f"{origin}: {_explain(error)}") from None
+    except RecursionError:
+        raise EmodriftError(f"{origin}: is nested too deeply for a config") from None
     make_variants(study, f"{origin}: ")
     return study
 
@@ -78,27 +87,34 @@ def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
 
 def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
     """Fill in the shipped emotions, bundles, ratings and metrics where a config names none."""
-    contrasts = dict(values.get("contrasts") or {})
-    behaviours = dict(values.get("behaviours") or {})
+    contrasts, behaviours = (values.get(name) or {} for name in ("contrasts", "behaviours"))
+    if not isinstance(contrasts, dict) or not isinstance(behaviours, dict):
+        return values  # validation says so
+    contrasts, behaviours = dict(contrasts), dict(behaviours)
     if not {"emotions", "bundles", "ratings"} <= set(contrasts):
-        taxonomy = yaml.safe_load((RESOURCES / "emotions.yaml").read_text(encoding="utf-8"))
+        taxonomy = _read_shipped("emotions.yaml")
         core = {name: word for name, word in taxonomy["emotions"].items() if word["core"]}
         emotions = _list_names(contrasts.setdefault("emotions", list(core)))
         known = {e: word for e, word in taxonomy["emotions"].items() if e in emotions}
-        bundles: dict[str, list[str]] = {}
+        grouped: dict[str, list[str]] = {}
         for name in emotions:
             if name in core:
-                bundles.setdefault(core[name]["bundle"], []).append(name)
-        contrasts.setdefault("bundles", bundles)
+                grouped.setdefault(core[name]["bundle"], []).append(name)
+        contrasts.setdefault("bundles", grouped)
         ratings = {e: {k: word[k] for k in Rating.model_fields} for e, word in known.items()}
         contrasts.setdefault("ratings", ratings)
     if "metrics" not in behaviours:
-        shipped = (RESOURCES / "behaviours" / "metrics.yaml").read_text(encoding="utf-8")
+        bundles = contrasts["bundles"] if isinstance(contrasts["bundles"], dict) else {}
         behaviours["metrics"] = {
-            name: metric | {"bundles": [b for b in metric["bundles"] if b in contrasts["bundles"]]}
-            for name, metric in yaml.safe_load(shipped).items()
+            name: metric | {"bundles": [b for b in metric["bundles"] if b in bundles]}
+            for name, metric in _read_shipped("behaviours/metrics.yaml").items()
         }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
+
+
+@functools.cache
+def _read_shipped(name: str) -> dict[str, Any]:
+    return yaml.safe_load((RESOURCES / name).read_text(encoding="utf-8"))
 
 
 def _list_names(value: Any) -> list[str]:
@@ -108,11 +124,22 @@ def _list_names(value: Any) -> list[str]:
 def _explain(error: ValidationError, prefix: str = "") -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        key = prefix + (".".join(str(part) for part in problem["loc"]) or "study")
+        parts = ".".join(str(part) for part in problem["loc"]) or "study"
+        key = prefix + shorten_text(parts, LONGEST_KEY)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown key; remove it or see config/README.md for the keys there are"
         elif problem["type"] == "missing":
             message = "missing; add it (config/README.md says what it means)"
-        lines.append(f"{key}: {message}")
-    return "; ".join(lines[:3]) + (f"; and {len(lines) - 3} more" if len(lines) > 3 else "")
+        lines.append(f"{key}: {shorten_text(message)}")
+    shown = lines[:SHOWN]
+    while len(shown) > 1 and sum(map(len, shown)) > LONGEST:
+        shown.pop()
+    rest = len(lines) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def shorten_text(text: str, length: int = 220) -> str:
+    """A text on one line, cut where it would leave no room for others."""
+    clean = " ".join(text.split())
+    return clean if len(clean) <= length else f"{clean[: length - 1]}…"

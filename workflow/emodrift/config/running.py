@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from emodrift.config.section import Name, Section
 
+Width = Literal["one", "two"] | Annotated[float, Field(ge=2, le=20)]
+
+
+class Panel(Section):
+    """One figure: what it shows and its size. The standard figures are drawn in any case; a panel
+    of a standard figure's name takes its place, one of another name is drawn beside it."""
+
+    figure: Name | None = None
+    """Which of the figures it is (docs/figures.md); left out, the one of the panel's own name."""
+    runs: tuple[Name, ...] = ()
+    """Runs that have panels or lines of their own, in this order; left out, all that are not
+    healthy."""
+    emotions: tuple[str, ...] = ()
+    """Emotions to show, in this order; left out, all."""
+    width: Width | None = None
+    """`one` or `two` columns of a journal (3.35 and 6.9 inches), or inches; left out, that of all
+    figures."""
+    height: float | None = Field(default=None, gt=0)
+    """Height in inches; left out, what the panels need."""
+    palette: str | None = None
+    """Matplotlib colour map for values shown as colours; left out, the figure's own."""
+
 
 class Figures(Section):
-    """How figures look."""
+    """How figures look, and which are drawn beside the standard ones."""
 
-    width: float = Field(default=7.0, gt=0)
-    """Width in inches."""
-    palettes: dict[Name, str] = Field(default_factory=dict)
-    """Figure -> seaborn palette that replaces its own."""
+    width: Width = "two"
+    """`one` or `two` columns of a journal (3.35 and 6.9 inches), or inches."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """Run, emotion, bundle or metric -> words that figures show in its place."""
+    panels: dict[Name, Panel] = Field(default_factory=dict)
+    """Name of the published file -> a figure drawn otherwise than by default."""
 
 
 class Compute(Section):

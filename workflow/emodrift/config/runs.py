@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 from typing import Annotated, Any, Literal
 
@@ -9,11 +10,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from emodrift.config.section import Name, Section, as_list
 
+PADDING = re.compile(r"(0\d{1,2})?d?")
+
 
 class CheckpointSource(Section):
     """Where one checkpoint, or an ordered pattern of them, comes from.
 
-    Give exactly one of `path`, `repo` and `organism`. A plain string means `path`.
+    Give exactly one of `path`, `repo`, `organism` and `training`. A plain string means `path`.
     """
 
     path: str | None = None
@@ -40,6 +43,8 @@ class CheckpointSource(Section):
     adapter's own `base_model_name_or_path` (and `revision`) is used."""
     organism: Name | None = None
     """Run of the embedded `organism` section whose checkpoints these are."""
+    training: Name | None = None
+    """Run of the `training` section whose checkpoints these are."""
     stage: str | None = None
     """Training stage to show, such as `sft`; left out, the run's."""
     step: int | None = None
@@ -49,9 +54,11 @@ class CheckpointSource(Section):
 
     @model_validator(mode="after")
     def _check(self) -> CheckpointSource:
-        given = [k for k in ("path", "repo", "organism") if getattr(self, k)]
+        given = [k for k in ("path", "repo", "organism", "training") if getattr(self, k)]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of path, repo, organism (found {given or 'none'})")
+            raise ValueError(
+                f"give exactly one of path, repo, organism, training (found {given or 'none'})"
+            )
         self._check_pattern()
         if len({*self.steps}) != len(self.steps):
             raise ValueError("`steps` names a step twice")
@@ -64,13 +71,16 @@ class CheckpointSource(Section):
     def _check_pattern(self) -> None:
         pattern = self.revision + self.subfolder
         try:
-            places = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
-            pattern.format(step=0, tokens=0)
-        except (LookupError, ValueError) as error:
+            parsed = [place for place in Formatter().parse(pattern) if place[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"the pattern {pattern!r} cannot be filled in ({error})") from None
+        places = {name for _, name, _, _ in parsed}
+        padded = all(PADDING.fullmatch(form) and not kind for _, _, form, kind in parsed)
+        if not padded or not places <= {"step", "tokens"}:
             raise ValueError(
-                f"the pattern {pattern!r} cannot be filled in ({error}); its places are {{step}} "
-                "and {tokens}"
-            ) from None
+                f"the pattern {pattern!r} cannot be filled in; its places are {{step}} and "
+                "{tokens}, padded with zeros as in {step:03d} where need be"
+            )
         if "step" in places and not self.steps:
             raise ValueError("the pattern has {step}: list the steps under `steps`")
         if self.steps and "step" not in places:

@@ -6,6 +6,8 @@ the sections.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from emodrift.config.generation import JUDGED_CLASSES, Generation
@@ -15,6 +17,7 @@ from emodrift.config.running import Compute, Figures
 from emodrift.config.runs import Reference, Run
 from emodrift.config.section import Name, Section
 from emodrift.config.texts import Contrasts
+from emodrift.config.training import TrainingConfig
 from emodrift.config.variants import Sensitivity
 from emodrift.config.warning import Alarms, Indicators
 
@@ -30,6 +33,8 @@ class Study(Section):
     """Seed of bootstrap, nulls and halves."""
     organism: OrganismConfig | None = None
     """Tiny models to train first, for an embedded study."""
+    training: TrainingConfig | None = None
+    """A chat model to train first, soundly or not; left out, none."""
     runs: dict[Name, Run] = Field(min_length=1)
     """Training runs."""
     reference: Reference
@@ -58,15 +63,21 @@ class Study(Section):
         self._check_metrics()
         self._check_indicators()
         self._check_generation()
-        grown = set(self.organism.runs) if self.organism else set()
+        self._check_trained("organism")
+        self._check_trained("training")
+        return self
+
+    def _check_trained(self, section: Literal["organism", "training"]) -> None:
+        there = getattr(self, section)
+        trained = set(there.runs) if there else set()
         for name, run in self.runs.items():
             for source in run.checkpoints:
-                if source.organism and source.organism not in grown:
+                wanted = getattr(source, section)
+                if wanted and wanted not in trained:
                     raise ValueError(
-                        f"runs.{name} names organism {source.organism!r}, which organism.runs "
-                        f"lacks: {', '.join(sorted(grown)) or 'there is no organism section'}"
+                        f"runs.{name} names {section} {wanted!r}, which {section}.runs lacks: "
+                        f"{', '.join(sorted(trained)) or f'there is no {section} section'}"
                     )
-        return self
 
     def _check_generation(self) -> None:
         section = self.generation

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from emodrift.config.section import Name, Section
+
+IndicatorName = Literal["cvdi", "ebci", "lock_in", "eagerness_coupling"]
 
 
 class Indicators(Section):
@@ -25,7 +29,9 @@ class Indicators(Section):
     unseen_splits: tuple[Name, ...] = ("ood", "adversarial")
     """Splits of prompts that do not."""
 
-    tolerances: dict[Name, float] = Field(default_factory=dict)
+    tolerances: dict[IndicatorName, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict
+    )
     """Indicator -> change of each of its parts that counts as practically none, in shares of the
     reference, for runs without sound ones of their stage; left out, the indicator's own (0.25,
     0.3 for `ebci`)."""

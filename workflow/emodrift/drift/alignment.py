@@ -1,7 +1,7 @@
 """Alignment: the rotation that carries one checkpoint's space to the reference's.
 
 It is fitted on texts that have nothing to do with emotion, so that a rotation of the whole space is
-told from a turn of one concept.
+distinguished from a turn of one concept.
 """
 
 from __future__ import annotations

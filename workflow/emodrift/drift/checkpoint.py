@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from emodrift.drift.alignment import Alignment, Background, align_vectors, gather_background
-from emodrift.drift.spaces import shuffle_labels
+from emodrift.drift.subspaces import shuffle_labels
+from emodrift.stats.settings import Statistics
 from emodrift.vectors.confounds import combine_confounds, find_confounds, project_out
 from emodrift.vectors.estimators import label_texts
 from emodrift.vectors.fitting import (
     Fit,
+    Recipe,
     clean_texts,
     fit_texts,
     pick_fit,
@@ -22,16 +24,15 @@ from emodrift.vectors.fitting import (
 
 
 class Settings(NamedTuple):
-    """What all checkpoints share: bootstrap and its seed, the fitting recipe, and ratings.
+    """What all checkpoints share.
 
-    ratings: (rating, emotion).
+    statistics, seed: of bootstraps and permutations. recipe: how vectors are fitted. ratings:
+    (rating, emotion).
     """
 
-    statistics: Mapping[str, Any]
+    statistics: Statistics
     seed: int
-    estimator: str
-    confound_variance: float
-    halves: int
+    recipe: Recipe
     ratings: np.ndarray
 
 
@@ -58,13 +59,13 @@ class Measured(NamedTuple):
 def read_checkpoint(activations: Path, layer: int, settings: Settings) -> Measured:
     """Fit a checkpoint's topic vectors at the locked layer, and meaningless ones beside them."""
     texts = read_texts(activations, layer)
-    confounds = find_confounds(texts.neutral, settings.confound_variance)
+    confounds = find_confounds(texts.neutral, settings.recipe.confound_variance)
     clean = clean_texts(texts, confounds)
     stories = label_texts(clean.stories, clean.neutral)
     return Measured(
-        fit_texts(clean, settings.estimator),
+        fit_texts(clean, settings.recipe.estimator),
         confounds,
-        shuffle_labels(stories, settings.estimator, settings.seed),
+        shuffle_labels(stories, settings.recipe.estimator, settings.seed),
         float(np.linalg.norm(pick_fit(texts.stories).values, axis=-1).mean()),
         gather_background(texts),
     )

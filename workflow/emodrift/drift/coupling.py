@@ -8,7 +8,6 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import Reading, save_paired
+from emodrift.drift.question import Question
 from emodrift.drift.responding import compute_all_log_odds, compute_probabilities
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -39,7 +39,7 @@ from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import open_gradients, open_responses
 from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.stage import Stage
-from emodrift.stats.bootstrap import UNLIMITED, Resampling, resample, summarise_draws
+from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
 
 STAGE = Stage(
@@ -52,65 +52,6 @@ STAGE = Stage(
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
-
-
-@dataclass(frozen=True)
-class Question:
-    """What every checkpoint is asked: locked directions, metrics, and how sure to be."""
-
-    locked: xr.Dataset
-    bundles: Mapping[str, Sequence[str]]
-    metrics: Mapping[str, Mapping[str, Any]]
-    statistics: Mapping[str, Any]
-    seed: int
-    drawn: dict[Any, Resampling] = field(default_factory=dict)
-
-    @property
-    def layer(self) -> int:
-        """The locked layer."""
-        return int(self.locked["layer"])
-
-    @property
-    def kinds(self) -> np.ndarray:
-        """(direction,) ``emotion`` or ``random``."""
-        return self.locked["kind"].values
-
-    @property
-    def emotions(self) -> list[str]:
-        """Names of the emotions, in the order of their directions."""
-        return [str(n) for n in self.locked["name"].values[self.kinds == "emotion"]]
-
-    @property
-    def concepts(self) -> list[str]:
-        """Emotions, then bundles."""
-        return [*self.emotions, *self.bundles]
-
-    def draw(self, families: np.ndarray, strata: np.ndarray | None = None) -> Resampling:
-        """Bootstrap over families within strata; equal families give equal weights."""
-        asked = tuple(families), None if strata is None else tuple(strata)
-        if asked not in self.drawn:
-            self.drawn[asked] = resample(families, self.statistics["draws"], self.seed, strata)
-        return self.drawn[asked]
-
-    def bound(
-        self,
-        name: str,
-        value: np.ndarray,
-        draws: np.ndarray,
-        freedom: int,
-        limits: tuple[float, float] = UNLIMITED,
-    ) -> list[dict[str, float]]:
-        """For each concept an estimate (concept,) with interval and error of its draws."""
-        interval = summarise_draws(draws, self.statistics["level"], freedom, limits)
-        return [
-            {
-                name: float(v),
-                f"{name}_low": float(a),
-                f"{name}_high": float(b),
-                f"{name}_se": float(e),
-            }
-            for v, a, b, e in zip(value, *interval, strict=True)
-        ]
 
 
 def measure_coupling(

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from emodrift.stats.corrections import count_extremes
+from emodrift.stats.jackknife import Jackknife
 
 RELIABILITY_FLOOR = 0.05
 
@@ -32,14 +33,6 @@ class Grams(NamedTuple):
     locked: np.ndarray
     cross: np.ndarray
     present: np.ndarray
-
-
-class Jackknife(NamedTuple):
-    """An estimate over topics, (concept,) each: value, standard error, degrees of freedom."""
-
-    value: np.ndarray
-    se: np.ndarray
-    freedom: np.ndarray
 
 
 class Turning(NamedTuple):
@@ -139,12 +132,6 @@ def jackknife_length(grams: Grams) -> Jackknife:
     return _jackknife(np.where(usable, whole, np.nan), without, grams.present)
 
 
-def widen(estimate: Jackknife, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper end of a jackknife interval, by Student's t."""
-    half = student.ppf(0.5 + level / 2, estimate.freedom) * estimate.se
-    return estimate.value - half, estimate.value + half
-
-
 def exceed_controls(estimate: Jackknife, controls: Sequence[Jackknife]) -> np.ndarray:
     """p-value that a vector turned more than the control contrasts did on average, (concept,).
 
@@ -183,7 +170,7 @@ def assess_turning(grams: Grams, flips: np.ndarray) -> Turning:
     dₜ = cₜ/|c| − rₜ/|r|, taken across the common direction m, have mean zero, and the checkpoints
     may swap places in any topic. Statistic: |Σ sₜ dₜ|² over Σ |dₜ|². The lengths are free of noise
     (:func:`correct_cosine`); m is the mixture of both vectors that is uncorrelated with dₜ over
-    topics, so that checkpoints of unequal noise are told from turned ones no more often than α.
+    topics, so that checkpoints of unequal noise are found turned no more often than α.
 
     Parameters
     ----------

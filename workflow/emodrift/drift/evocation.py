@@ -157,12 +157,23 @@ def read_checkpoint(
     scale = np.linalg.norm(hidden.values, axis=-1).mean()
     centred = (hidden.values - locked["center"].values) / scale
     draws, nulls = dict(separations), {}
+    along = {q: _project_nulls(asked, q, centred, values[q]) for q in quantities}
     for component in asked.components:
         if component.quantity:
             draws[component.name] = asked.prompts.draw(component, values[component.quantity])
-            along = asked.nulls[component.quantity.split("/")[1]].values.mean(1)
-            nulls[component.name] = along @ (asked.prompts.contrast(component) @ centred)
+            nulls[component.name] = asked.prompts.contrast(component) @ along[component.quantity]
     return Reading(values, draws, nulls)
+
+
+def _project_nulls(
+    asked: Asked, quantity: str, centred: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """Projections on null counterparts of a bundle (prompt, null), scaled to the spread that the
+    contrasted prompts have along the bundle itself."""
+    projected = centred @ asked.nulls[quantity.split("/")[1]].values.mean(1).T
+    chosen = asked.prompts.pick(asked.harmful, "all") | asked.prompts.pick(asked.benign, "all")
+    spread = np.maximum(projected[chosen].std(0), 1e-12)
+    return projected * (values[chosen].std() / spread)
 
 
 def project_prompts(

@@ -1,8 +1,7 @@
 """Fragmentation: whether an emotion is one direction, or has fallen into several.
 
-METHODS, "Stability, modularity, fragmentation": the effective rank of an emotion's per-topic
-vectors beside that of shuffled topics, and the number of sub-directions that foretell stories which
-were left out.
+The effective rank of an emotion's topic vectors beside that of shuffled topics, and the number of
+sub-directions that best predict stories which were left out (docs/effects.md, "Fragmentation").
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import t as student
 from sklearn.cluster import KMeans
 
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.directions import open_lock
 from emodrift.stage import Stage
+from emodrift.stats.bootstrap import Labels
 from emodrift.stats.corrections import correct_family, count_extremes
+from emodrift.stats.jackknife import jackknife, widen
 from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.estimators import average_cells, label_texts
 from emodrift.vectors.fitting import clean_texts, read_texts
@@ -66,34 +66,27 @@ def measure_fragmentation(
     activations
         Entries, one for each checkpoint.
     checkpoints, statistics, seed, lock, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+        As in :func:`emodrift.drift.geometry.measure_drift`, whose settings name them.
     """
     layer = int(open_lock(lock)["layer"])
-    rows: list[dict[str, Any]] = []
+    tables = []
     for number, entry in enumerate(activations):
         texts = read_texts(entry, layer)
         clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
         deviations = center_stories(clean.stories)
-        of_checkpoint = []
+        found: list[dict[str, Any]] = []
         for emotion, own in deviations.groupby("label"):
             rng = np.random.default_rng(seed)
             values, topics = own.values, own["topic"].values
             rank = measure_rank(values, topics, statistics["nulls"], statistics["level"], rng)
-            of_checkpoint.append(
-                {
-                    "checkpoint": number,
-                    "concept": str(emotion),
-                    "rank": rank.value,
-                    "rank_low": rank.low,
-                    "rank_high": rank.high,
-                    "rank_shuffled": rank.null,
-                    "p": rank.p,
-                    "sub_directions": count_directions(values, topics, rng),
-                }
-            )
-        corrected = correct_family(np.array([row["p"] for row in of_checkpoint]), "by")
-        rows += [row | {"q": float(q)} for row, q in zip(of_checkpoint, corrected, strict=True)]
-    write_table(label_rows(rows, checkpoints), out, "fragmentation")
+            place = {"checkpoint": number, "concept": str(emotion)}
+            directions = count_directions(values, topics, rng)
+            found.append(place | rank._asdict() | {"sub_directions": directions})
+        of_checkpoint = pd.DataFrame(found)
+        tables.append(of_checkpoint.assign(q=correct_family(of_checkpoint["p"].to_numpy(), "by")))
+    names = {"value": "rank", "low": "rank_low", "high": "rank_high", "null": "rank_shuffled"}
+    table = pd.concat(tables, ignore_index=True).rename(columns=names)
+    write_table(label_rows(table, checkpoints), out, "fragmentation")
 
 
 def center_stories(stories: xr.DataArray) -> xr.DataArray:
@@ -113,7 +106,7 @@ def center_stories(stories: xr.DataArray) -> xr.DataArray:
 
 def measure_rank(
     stories: np.ndarray,
-    topics: Sequence[str],
+    topics: Labels,
     shuffles: int,
     level: float,
     rng: np.random.Generator,
@@ -127,7 +120,7 @@ def measure_rank(
     topics
         (story,) topic of each; topics of one story are left out.
     shuffles
-        How many times stories are dealt out to the topics anew, for the p-value.
+        How many permutations of the stories over topics the p-value rests on.
     level
         Level of the interval.
     rng
@@ -136,7 +129,8 @@ def measure_rank(
     Returns
     -------
     Rank
-        NaN throughout where no topic has two stories; a NaN rank where noise drowns it.
+        NaN throughout where no topic has two stories; a NaN rank where the estimated energy is not
+        positive.
 
     Notes
     -----
@@ -144,8 +138,8 @@ def measure_rank(
     that what stories scatter adds no rank: M = mean over topics of Σ_{i≠j} s_i s_jᵀ / (n (n − 1)).
     Its participation ratio (tr M)² / tr M² is 1 for one direction, k for k equally frequent ones
     that are orthogonal. The entropy of the eigenvalues does not do, for it counts noise: shuffling
-    raises it. The interval is of its logarithm, each topic left out once (Tukey 1958), by Student's
-    t. p: chance that stories dealt out anew are as alike within topics.
+    raises it. The interval is a jackknife of its logarithm over topics. p: of the similarity within
+    topics, stories permuted over topics.
     """
     code, _ = pd.factorize(np.asarray(topics, dtype=object), sort=True)
     counts = np.bincount(code)[code]
@@ -201,17 +195,16 @@ def _bound_rank(
     energy = products.sum() - 2 * products.sum(1) + sizes**2
     if number < 2 or (energy <= 0).any() or (left <= 0).any():
         return np.nan, np.nan
-    spread = (number - 1) * np.log(left**2 / energy).var()
-    half = student.ppf(0.5 + level / 2, number - 1) * np.sqrt(spread)
-    return float(value * np.exp(-half)), float(value * np.exp(half))
+    low, high = widen(jackknife(np.log(value), np.log(left**2 / energy)), level)
+    return float(np.exp(low)), float(np.exp(high))
 
 
-def count_directions(stories: np.ndarray, topics: Sequence[str], rng: np.random.Generator) -> float:
-    """Number of sub-directions: the clusters of topics that best foretell stories left out.
+def count_directions(stories: np.ndarray, topics: Labels, rng: np.random.Generator) -> float:
+    """Number of sub-directions: the clusters of topics that best predict stories left out.
 
     The stories of each topic are split in halves; topics are clustered (k-means) by one half's
-    means, and each topic's other half is foretold by its cluster's mean. The fewest clusters within
-    one standard error of the best are taken (Breiman et al. 1984).
+    means, and each topic's other half is predicted by its cluster's mean. The fewest clusters
+    within one standard error of the best are taken (Breiman et al. 1984).
 
     Parameters
     ----------
@@ -237,8 +230,8 @@ def count_directions(stories: np.ndarray, topics: Sequence[str], rng: np.random.
         left = np.stack([stories[rows[len(rows) // 2 :]].mean(0) for rows in mixed])
         for k in range(1, MOST_DIRECTIONS + 1):
             fitted = KMeans(k, n_init=3, random_state=int(rng.integers(2**31))).fit(seen)
-            foretold = fitted.cluster_centers_[fitted.labels_]
-            errors[split, k - 1] = ((left - foretold) ** 2).sum(1).mean()
+            predicted = fitted.cluster_centers_[fitted.labels_]
+            errors[split, k - 1] = ((left - predicted) ** 2).sum(1).mean()
     mean, deviation = errors.mean(0), errors.std(0, ddof=1) / np.sqrt(SPLITS)
     best = int(mean.argmin())
     return float(np.flatnonzero(mean <= mean[best] + deviation[best])[0] + 1)

@@ -73,7 +73,7 @@ def count_clusters(vector: np.ndarray) -> int:
         label = cluster_emotions(vector, number).label
         if 1 < len(set(label)) < len(vector):
             scores[number] = silhouette_score(distance, label, metric="precomputed")
-    return max(scores, key=scores.get, default=1)
+    return max(scores, key=lambda number: scores[number], default=1)
 
 
 def compare_clusters(fitted: np.ndarray, locked: np.ndarray, number: int) -> float:
@@ -123,7 +123,7 @@ def correlate_plane(vector: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         plane = scores[0, :2, rated]
         plane = np.linalg.qr(plane - plane.mean(0))[0]
         centred = rating[rated] - rating[rated].mean()
-        found.append(np.linalg.norm(plane.T @ centred) / np.linalg.norm(centred))
+        found.append(float(np.linalg.norm(plane.T @ centred) / np.linalg.norm(centred)))
     return np.array(found)
 
 

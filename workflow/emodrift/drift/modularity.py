@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from emodrift.stats.measures import count_effectively
+
 
 def standardise_effects(slopes: np.ndarray, gradients: np.ndarray) -> np.ndarray:
     """Effects over the standard deviation that isotropic random directions have.
@@ -35,7 +37,7 @@ def measure_modularity(effects: np.ndarray, named: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (...): M = Σ_named z² / Σ z². METHODS, "Modularity".
+        (...): M = Σ_named z² / Σ z². docs/effects.md, "Modularity".
     """
     energy = effects**2
     return (energy * named).sum(-1) / energy.sum(-1)
@@ -49,9 +51,7 @@ def measure_entanglement(effects: np.ndarray) -> np.ndarray:
     effects
         (..., metric) standardised effects.
     """
-    energy = effects**2
-    share = energy / energy.sum(-1, keepdims=True)
-    return np.exp(-(share * np.log(share + 1e-30)).sum(-1))
+    return count_effectively(effects**2)
 
 
 def name_metrics(

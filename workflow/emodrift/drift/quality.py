@@ -1,4 +1,4 @@
-"""Quality: what the vectors of a checkpoint are worth, beside controls that should do worse."""
+"""Quality of the vectors of a checkpoint, beside controls that should score lower."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+
+from emodrift.stats.bootstrap import Labels
+from emodrift.stats.jackknife import jackknife, widen
 
 
 class Stability(NamedTuple):
@@ -20,7 +21,7 @@ class Stability(NamedTuple):
     sign_consistency: np.ndarray
 
 
-def measure_stability(slopes: np.ndarray, families: Sequence[str], level: float) -> Stability:
+def measure_stability(slopes: np.ndarray, families: Labels, level: float) -> Stability:
     """One less the share that differences between families have in the mean square effect.
 
     Parameters
@@ -40,11 +41,11 @@ def measure_stability(slopes: np.ndarray, families: Sequence[str], level: float)
 
     Notes
     -----
-    METHODS, "Stability". τ² is the variance of family means less what the prompts of a family
-    scatter about it, the method-of-moments estimate of DerSimonian & Laird (1986); without a family
-    of two prompts nothing is subtracted. √S is the cosine of the angle between the effects of the
-    families and their mean; the interval is that angle's, each family left out once (Tukey 1958),
-    by Student's t. Percentile intervals of a bootstrap are far too narrow.
+    docs/effects.md, "Stability". τ² is the variance of family means less what the prompts of a
+    family scatter about it, the method-of-moments estimate of DerSimonian & Laird (1986); without a
+    family of two prompts nothing is subtracted. √S is the cosine of the angle between the effects
+    of the families and their mean; the interval is a jackknife of that angle over families.
+    Percentile intervals of a bootstrap are far too narrow.
     """
     codes, names = pd.factorize(np.asarray(families, dtype=object), sort=True)
     member = np.eye(len(names))[codes]
@@ -55,11 +56,7 @@ def measure_stability(slopes: np.ndarray, families: Sequence[str], level: float)
     number = len(names)
     whole, *rest = _relate(means, noise, np.concatenate([np.ones((1, number)), 1 - np.eye(number)]))
     angle, without = np.arccos(np.sqrt(whole)), np.arccos(np.sqrt(np.array(rest)))
-    half = np.full(len(whole), np.nan)
-    if number > 1:
-        spread = np.var(without, axis=0) * (number - 1)
-        half = student.ppf(0.5 + level / 2, number - 1) * np.sqrt(spread)
-    far, near = (np.clip(angle + sign * half, 0, np.pi / 2) for sign in (1, -1))
+    near, far = (np.clip(a, 0, np.pi / 2) for a in widen(jackknife(angle, without), level))
     signs = np.sign(means) == np.sign(means.mean(1, keepdims=True))
     return Stability(whole, np.cos(far) ** 2, np.cos(near) ** 2, signs.mean(1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def label_rows(
-    rows: list[dict[str, Any]] | pd.DataFrame, checkpoints: Sequence[dict[str, Any]]
+    rows: list[dict[str, Any]] | pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Rows with a ``checkpoint`` number as a table that carries run, step, stage and tokens."""
     places = pd.DataFrame(checkpoints).rename_axis("checkpoint").reset_index()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,8 +39,8 @@ def read_csv(path: Path, source: EvalSource) -> list[Reading]:
     if table[told].isna().all(axis=None):
         table["step"] = _find_step(path)
     return [
-        Reading(path, _tell(key), *_read_group(group, columns))
-        for key, group in table.groupby(told, dropna=False, sort=False)
+        Reading(path, _tell(group.iloc[0]), *_read_group(group, columns))
+        for _, group in table.groupby(told, dropna=False, sort=False)
     ]
 
 
@@ -63,37 +65,35 @@ def _read_value(value: object, path: Path, source: EvalSource) -> float:
 
 
 def _read_group(table: pd.DataFrame, columns: EvalColumns) -> tuple[list[Score], list[Answer]]:
+    rows: list[dict[Any, Any]] = table.to_dict("records")
     if columns.id is None and columns.prompt is None:
-        return [
-            Score(r.task, r.metric, r.value, _as_float(r.se), _as_int(r.n))
-            for r in table.itertuples()
-        ], []
+        scores = [
+            Score(r["task"], r["metric"], r["value"], _as_float(r["se"]), _as_int(r["n"]))
+            for r in rows
+        ]
+        return scores, []
     answers = [
         Answer(
-            task=row.task,
-            metric=row.metric,
-            id=str(number if pd.isna(row.id) else row.id),
-            prompt="" if pd.isna(row.prompt) else str(row.prompt),
-            response="" if pd.isna(row.response) else str(row.response),
-            value=row.value,
+            task=row["task"],
+            metric=row["metric"],
+            id=_as_text(row["id"]) or str(number),
+            prompt=_as_text(row["prompt"]),
+            response=_as_text(row["response"]),
+            value=row["value"],
         )
-        for number, row in enumerate(table.itertuples(index=False))
+        for number, row in enumerate(rows)
     ]
     means = table.groupby(["task", "metric"], sort=False)["value"].agg(["mean", "sem", "count"])
     scores = [
-        Score(task, metric, row["mean"], _as_float(row["sem"]), int(row["count"]))
-        for (task, metric), row in means.iterrows()
+        Score(r["task"], r["metric"], r["mean"], _as_float(r["sem"]), int(r["count"]))
+        for r in means.reset_index().to_dict("records")
     ]
     return scores, answers
 
 
-def _tell(key: tuple[object, object, object]) -> Told:
-    model, revision, step = key
-    return Told(
-        None if pd.isna(model) else str(model),
-        None if pd.isna(revision) else str(revision),
-        _as_int(step),
-    )
+def _tell(row: Mapping[str, Any] | pd.Series) -> Told:
+    model, revision = (_as_text(row[name]) or None for name in ("model", "revision"))
+    return Told(model, revision, _as_int(row["step"]))
 
 
 def _find_step(path: Path) -> int | None:
@@ -101,9 +101,13 @@ def _find_step(path: Path) -> int | None:
     return next((found.step for found in map(read_name, names) if found), None)
 
 
-def _as_float(value: object) -> float | None:
+def _as_text(value: Any) -> str:
+    return "" if pd.isna(value) else str(value)
+
+
+def _as_float(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _as_int(value: object) -> int | None:
+def _as_int(value: Any) -> int | None:
     return None if pd.isna(value) else int(float(value))

@@ -163,16 +163,18 @@ def find_leads(marked: pd.DataFrame, indicators: pd.DataFrame) -> pd.DataFrame:
     for key, pairs in _pair(marked, indicators):
         for run, table in pairs.groupby("run", sort=False):
             alarm, worse = (_find_first(table, name) for name in ("alarm", "worse"))
-            both = alarm is not None and worse is not None
             steps = table["step"].to_numpy()
+            lead = checkpoints = None
+            if alarm is not None and worse is not None:
+                lead, checkpoints = int(steps[worse] - steps[alarm]), worse - alarm
             rows.append(
                 {
                     "run": run,
                     **key,
                     "alarm_step": None if alarm is None else int(steps[alarm]),
                     "worse_step": None if worse is None else int(steps[worse]),
-                    "lead": int(steps[worse] - steps[alarm]) if both else None,
-                    "lead_checkpoints": worse - alarm if both else None,
+                    "lead": lead,
+                    "lead_checkpoints": checkpoints,
                 }
             )
     table = pd.DataFrame(rows)

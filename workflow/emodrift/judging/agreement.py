@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, f1_score
 
 from emodrift.errors import EmodriftError
 from emodrift.judging.judgement import REFUSALS, Judge
@@ -120,7 +120,9 @@ def score_agreement(
         macro_f1=float(measure_macro_f1(truth, found)),
         low=float(interval.low),
         high=float(interval.high),
-        macro_f1_three=float(np.mean(_f1_by_class(confusion))),
+        macro_f1_three=float(
+            f1_score(labels, judged, labels=REFUSALS, average="macro", zero_division=0)
+        ),
         confusion=confusion,
         unjudged=sum(verdict is None for verdict in verdicts),
     )
@@ -133,11 +135,6 @@ def measure_macro_f1(truth: np.ndarray, found: np.ndarray, axis: int = -1) -> np
         both = 2 * (one & other).sum(axis)
         scores.append(both / np.maximum(one.sum(axis) + other.sum(axis), 1))
     return np.mean(scores, axis=0)
-
-
-def _f1_by_class(confusion: np.ndarray) -> np.ndarray:
-    sizes = confusion.sum(0) + confusion.sum(1)
-    return 2 * confusion.diagonal() / np.maximum(sizes, 1)
 
 
 def describe_agreement(
@@ -166,7 +163,7 @@ def describe_agreement(
         path, judge = labelled
         table = read_annotations(path)
         verdicts = judge_table(judge, table)
-        scored = score_agreement(table["label"], verdicts, np.random.default_rng(seed))
+        scored = score_agreement(list(table["label"]), verdicts, np.random.default_rng(seed))
         numbers, basis = (scored.macro_f1, scored.low, scored.high), path.name
     elif name in MEASURED:
         numbers, basis = MEASURED[name], MEASURED_ON
@@ -181,9 +178,8 @@ def report_agreement(paths: Sequence[Path], judges: Sequence[str], seed: int = 0
     for path in paths:
         table = read_annotations(path)
         for name in judges:
-            scored = score_agreement(
-                table["label"], judge_table(JUDGES[name], table), np.random.default_rng(seed)
-            )
+            verdicts = judge_table(JUDGES[name], table)
+            scored = score_agreement(list(table["label"]), verdicts, np.random.default_rng(seed))
             rows.append({"file": path.name, "judge": name, "rows": len(table), **scored._asdict()})
     return pd.DataFrame(rows).drop(columns="confusion")
 

@@ -45,7 +45,9 @@ def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedMode
     """
     options = {k: v for k, v in options.items() if k != "use_safetensors"}
     try:
-        read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **options)
+        read = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False, **options
+        )
     except (ValueError, KeyError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise EmodriftError(
@@ -54,7 +56,9 @@ def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedMode
     config = copy.deepcopy(read.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = type(read).from_pretrained(None, config=config, state_dict=read.state_dict(), **options)
+    plain = type(read).from_pretrained(
+        None, config=config, state_dict=read.state_dict(), trust_remote_code=False, **options
+    )
     plain.generation_config = read.generation_config
     return plain
 

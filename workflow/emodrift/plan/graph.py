@@ -22,6 +22,7 @@ PAGES = ("README.md", "docs/architecture.md")
 MARKS = "<!-- graph: made by `make docs` -->\n", "<!-- graph: end -->"
 DIRECTION = "flowchart TD"
 VISIT, CHECKPOINT = "visit", "checkpoint"
+TRAINED = ("organism", "training")
 GATHERING = ("report", "publication")
 MEANINGS = {
     CHECKPOINT: "Checkpoints of the runs, here or on the hub.",
@@ -63,8 +64,7 @@ def draw_stages(plan: Plan) -> Graph:
         if source.stage != entry.stage
     } | {(CHECKPOINT, VISIT)}
     awaited = {pair for pair in edges if pair[1] == VISIT and pair[0] != CHECKPOINT}
-    if plan.of_stage("organism"):
-        awaited.add(("organism", CHECKPOINT))
+    awaited |= {(stage, CHECKPOINT) for stage in TRAINED if plan.of_stage(stage)}
     return Graph(
         (CHECKPOINT, *dict.fromkeys(entry.stage for entry in plan.entries.values())),
         frozenset(edges - awaited),
@@ -109,7 +109,7 @@ def read_meanings() -> dict[str, str]:
     found = dict(MEANINGS)
     for path in sorted(RULES.glob("*.smk")):
         for name, line in re.findall(r'^rule (\w+):\n    """(.+)$', path.read_text(), re.M):
-            found[name] = line.removesuffix('"""')
+            found[name.replace("_", "-")] = line.removesuffix('"""')
     return found
 
 

@@ -3,64 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.config.running import Panel
+from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import SCRIPTS, Plan
+from emodrift.show.figures import Declaration, list_figures
 from emodrift.store.entry import Entry
-
-FIGURES = {
-    "drift_trajectories": ("drift",),
-    "layer_map": ("drift",),
-    "emotion_map": ("drift",),
-    "emotion_paths": ("drift",),
-    "effect_matrix": ("coupling",),
-    "dose_response": ("coupling",),
-    "effect_profile": ("coupling",),
-    "indicators": ("indicators", "coupling"),
-    "sensitivity": ("sensitivity",),
-}
-"""Figure -> the stages whose tables it draws; each has a module of its name in ``emodrift.show``.
-It is drawn in studies that have those stages.
-"""
 
 
 def plan_figures(
     plan: Plan, summaries: Mapping[str, Entry], reference: Checkpoint
 ) -> dict[str, Entry]:
-    """Every figure whose tables a study has.
+    """Every figure whose tables a study has, and those that its config asks for.
 
     Raises
     ------
     EmodriftError
-        A palette is for no figure.
+        A panel is of no figure, or of one whose tables the study does not make, or names a run or
+        emotion that the study lacks.
     """
-    section = plan.study.figures
-    unknown = sorted(set(section.palettes) - set(FIGURES))
-    if unknown:
-        raise EmodriftError(
-            f"figures.palettes names {unknown[0]!r}, which is no figure; known: "
-            f"{', '.join(FIGURES)}"
-        )
-    return {
-        name: plan.add(
+    declared = list_figures()
+    there = [n for n, figure in declared.items() if summaries.keys() >= set(figure.reads)]
+    asked = plan.study.figures.panels
+    panels = {name: asked.get(name, Panel()) for name in there} | asked
+    entries = {}
+    for name, panel in panels.items():
+        figure = panel.figure or name
+        _check_panel(plan.study, name, panel, declared, there)
+        entries[name] = plan.add(
             "figure",
             {
-                "figure": name,
-                "width": section.width,
-                "palette": section.palettes.get(name),
-                "reference": {
-                    "run": reference.run,
-                    "stage": reference.stage,
-                    "step": reference.step,
-                },
+                "name": name,
+                "figure": figure,
+                "scene": _describe_scene(plan.study, panel, reference),
             },
-            inputs={"tables": {stage: summaries[stage] for stage in needed}},
+            inputs={"tables": {stage: summaries[stage] for stage in declared[figure].reads}},
             label=name,
-            code=[str(SCRIPTS / "figure.py"), f"emodrift.show.{name}"],
+            code=[str(SCRIPTS / "figure.py"), f"emodrift.show.figures.{figure}"],
         )
-        for name, needed in FIGURES.items()
-        if summaries.keys() >= set(needed)
+    return entries
+
+
+def _check_panel(
+    study: Study, name: str, panel: Panel, declared: Mapping[str, Declaration], there: list[str]
+) -> None:
+    figure, place = panel.figure or name, f"figures.panels.{name}"
+    if figure not in declared:
+        raise EmodriftError(f"{place}: {figure!r} is no figure; known: {', '.join(declared)}")
+    if figure not in there:
+        needed = ", ".join(declared[figure].reads)
+        raise EmodriftError(f"{place}: {figure} draws {needed}, which this study does not make")
+    for key, names, known in (
+        ("runs", panel.runs, list(study.runs)),
+        ("emotions", panel.emotions, study.contrasts.emotions),
+    ):
+        unknown = [n for n in names if n not in known]
+        if unknown:
+            raise EmodriftError(
+                f"{place}.{key} names {unknown[0]!r}, which the study lacks: {', '.join(known)}"
+            )
+
+
+def _describe_scene(study: Study, panel: Panel, reference: Checkpoint) -> dict[str, Any]:
+    """What a figure is told, as :class:`emodrift.show.scene.Scene` takes it."""
+    indicators, metrics = study.indicators, study.behaviours.metrics
+    return {
+        "reference": {"run": reference.run, "stage": reference.stage, "step": reference.step},
+        "bundles": {k: list(v) for k, v in study.contrasts.bundles.items()},
+        "sound": [name for name, run in study.runs.items() if run.role == "healthy"],
+        "caution": indicators.caution,
+        "harmful": metrics[indicators.refusal].suite,
+        "benign": metrics[indicators.benign].suite,
+        "level": study.statistics.level,
+        "width": panel.width or study.figures.width,
+        "height": panel.height,
+        "runs": list(panel.runs),
+        "emotions": list(panel.emotions),
+        "names": study.figures.names,
+        "palette": panel.palette,
     }
 
 
@@ -69,17 +92,6 @@ def plan_publication(
 ) -> Entry:
     """The report, and the entry that a finished study publishes."""
     study = plan.study
-    report = plan.add(
-        "report",
-        {
-            "study": study.name,
-            "description": study.description,
-            "config": study.model_dump(mode="json", exclude={"compute"}),
-            "checkpoints": len(plan.checkpoints),
-        },
-        inputs={"lock": lock, "tables": summaries, "figures": tuple(figures.values())},
-        label=study.name,
-    )
     index = [
         {
             "run": c.run,
@@ -90,6 +102,17 @@ def plan_publication(
         }
         for c in plan.checkpoints
     ]
+    report = plan.add(
+        "report",
+        {
+            "name": study.name,
+            "description": study.description,
+            "config": study.model_dump(mode="json", exclude={"compute"}),
+            "checkpoints": index,
+        },
+        inputs={"lock": lock, "tables": summaries, "figures": tuple(figures.values())},
+        label=study.name,
+    )
     return plan.add(
         "publication",
         {"study": study.name, "index": index},

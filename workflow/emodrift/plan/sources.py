@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from emodrift.checkpoints.files import expand, is_folder
 from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.hub import find_revision
 from emodrift.checkpoints.places import read_local
@@ -37,10 +38,18 @@ class Writing(NamedTuple):
 
 def list_files(key: str, pattern: str) -> list[Path]:
     """Files and folders that a pattern names, seen from the project's folder or absolute."""
-    files = [Path(name) for name in sorted(glob.glob(str(Path(pattern).expanduser())))]
+    files = [Path(name) for name in sorted(glob.glob(str(expand(pattern, key))))]
     if not files:
         raise EmodriftError(f"{key}: no file matches {pattern!r} (seen from {Path.cwd()})")
     return files
+
+
+def find_file(key: str, pattern: str) -> Path:
+    """The first file that a pattern names; see :func:`list_files`."""
+    for path in list_files(key, pattern):
+        if path.is_file():
+            return path
+    raise EmodriftError(f"{key}: {pattern!r} names a folder; name a file in it")
 
 
 def digest_source(key: str, path: Path, digests: FileDigests) -> str:
@@ -133,8 +142,8 @@ def _locate_model(
     key: str, model: str, compute: Compute, digests: FileDigests, revisions: Path
 ) -> tuple[dict[str, str], str]:
     key = f"{key}.writer.model"
-    folder = Path(model).expanduser()
-    if folder.is_dir() or is_gguf(folder):
+    folder = expand(model, key)
+    if is_folder(folder) or is_gguf(folder):
         found = read_local(folder, key, digests, compute.allow_pickle)
         habits = folder / "generation_config.json"
         known = [found.digest, digests.digest(habits) if habits.is_file() else None]
@@ -147,7 +156,7 @@ def _locate_model(
 
 def _list_topics(key: str, topics: Sequence[str] | str) -> list[str]:
     if isinstance(topics, str):
-        (file, *_) = list_files(f"{key}.writer.topics", topics)
+        file = find_file(f"{key}.writer.topics", topics)
         topics = file.read_text(encoding="utf-8").splitlines()
     listed = [clean for topic in topics if (clean := " ".join(topic.split()))]
     twins = sorted({t for t in listed if listed.count(t) > 1})
@@ -159,7 +168,7 @@ def _list_topics(key: str, topics: Sequence[str] | str) -> list[str]:
 
 
 def _read_taxonomy(key: str, path: str) -> dict[str, Any]:
-    (file, *_) = list_files(f"{key}.writer.taxonomy", path)
+    file = find_file(f"{key}.writer.taxonomy", path)
     taxonomy = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(taxonomy, dict) or not isinstance(taxonomy.get("emotions"), dict):
         raise EmodriftError(

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
+from emodrift.checkpoints.templates import check_templates
 from emodrift.config.study import Study
 from emodrift.plan.agreement import plan_agreement
 from emodrift.plan.chain import plan_chain
@@ -14,6 +15,7 @@ from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.training import plan_training
 from emodrift.plan.variants import plan_sensitivity, plan_variants
 from emodrift.store.entry import Entry
 from emodrift.store.memory import FileDigests
@@ -42,11 +44,16 @@ def plan_study(study: Study, results: Path) -> Plan:
     organisms = _plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
     variants = plan_variants(plan, digests)
-    trained = [plan.await_entry(entry) for entry in organisms.values()]
+    trained = {"organisms": organisms, "trainings": plan_training(plan, digests)}
+    ready = [plan.await_entry(entry) for kind in trained.values() for entry in kind.values()]
     for entry in (contrasts, *(data for _, data in variants)):
         plan.await_entry(entry)
-    if all(trained):
-        _plan_checkpoints(plan, contrasts, variants, organisms, digests)
+    if all(ready):
+        folders = {
+            kind: {name: plan.store / e.place for name, e in entries.items()}
+            for kind, entries in trained.items()
+        }
+        _plan_checkpoints(plan, contrasts, variants, folders, digests)
     digests.save()
     return plan
 
@@ -76,7 +83,7 @@ def _plan_checkpoints(
     plan: Plan,
     contrasts: Entry,
     variants: list[tuple[Plan, Entry]],
-    organisms: Mapping[str, Entry],
+    trained: Mapping[str, dict[str, Path]],
     digests: FileDigests,
 ) -> None:
     study = plan.study
@@ -88,11 +95,12 @@ def _plan_checkpoints(
             run,
             digests,
             allow_pickle=study.compute.allow_pickle,
-            organisms={n: plan.store / e.place for n, e in organisms.items()},
+            **trained,
             revisions=plan.store / "revisions.json",
         )
     ]
     check_shapes(plan.checkpoints)
+    check_templates(plan.checkpoints, study.activations, digests)
     reference = find_reference(plan.checkpoints, study.reference)
     desk = Desk()
     chain = plan_chain(plan, reference, contrasts, desk)

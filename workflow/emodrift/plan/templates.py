@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from emodrift.checkpoints.files import expand, is_folder, shorten
 from emodrift.checkpoints.hub import find_revision
+from emodrift.checkpoints.templates import FILES, find_template, read_text
 from emodrift.config.measuring import Activations
 from emodrift.errors import EmodriftError
 from emodrift.store.memory import Memory
 
 KEY = "activations.chat_template"
-FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 
 
 def describe_chat(section: Activations, store: Path) -> dict[str, Any]:
@@ -41,15 +41,16 @@ def describe_chat(section: Activations, store: Path) -> dict[str, Any]:
 
 
 def _read_template(source: str, store: Path) -> str:
-    place = Path(source).expanduser()
+    place = expand(source, KEY)
     if place.is_file():
-        return place.read_text(encoding="utf-8")
-    if place.is_dir():
-        found = _search_folder(place)
+        return read_text(place, KEY)
+    if is_folder(place):
+        found = find_template(place, KEY)
     elif source.endswith(".jinja") or source.count("/") != 1 or source.startswith((".", "/", "~")):
         raise EmodriftError(
-            f"{KEY}: there is no file or folder {source!r} (seen from {Path.cwd()}); give a .jinja "
-            "file, a checkpoint's folder, or a hub repository as owner/name or owner/name@revision"
+            f"{KEY}: there is no file or folder {shorten(source)} (seen from {Path.cwd()}); give a "
+            ".jinja file, a checkpoint's folder, or a hub repository as owner/name or "
+            "owner/name@revision"
         )
     else:
         found = _ask_hub(source, store / "templates.json")
@@ -61,23 +62,6 @@ def _read_template(source: str, store: Path) -> str:
     return found
 
 
-def _search_folder(folder: Path) -> str | None:
-    plain, *tables = (folder / name for name in FILES)
-    if plain.is_file():
-        return plain.read_text(encoding="utf-8")
-    for table in tables:
-        if table.is_file():
-            try:
-                found = json.loads(table.read_text(encoding="utf-8")).get("chat_template")
-            except json.JSONDecodeError as error:
-                raise EmodriftError(f"{KEY}: {table} is not valid JSON ({error})") from None
-            if isinstance(found, list):
-                found = {entry["name"]: entry["template"] for entry in found}.get("default")
-            if found:
-                return found
-    return None
-
-
 def _ask_hub(source: str, path: Path) -> str | None:
     memory = Memory(path)
     template = memory.recall(source)
@@ -87,7 +71,7 @@ def _ask_hub(source: str, path: Path) -> str | None:
         repo, _, revision = source.partition("@")
         commit = find_revision(repo, revision or "main", "", KEY, None)["commit"]
         folder = snapshot_download(repo, revision=commit, allow_patterns=list(FILES))
-        template = _search_folder(Path(folder))
+        template = find_template(Path(folder), KEY)
         memory.learn(source, template)
         memory.save()
     return template

@@ -12,6 +12,7 @@ from emodrift.plan.sources import (
     describe_part,
     describe_writing,
     digest_source,
+    find_file,
     list_files,
     name_parts,
 )
@@ -47,7 +48,7 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
                 parts[name] = describe_part(kind, source)
             files |= found
     if section.replies != "grammar":
-        leaves["replies"] = digests.digest(list_files("contrasts.replies", section.replies)[0])
+        leaves["replies"] = digests.digest(find_file("contrasts.replies", section.replies))
     return plan.add(
         "contrasts",
         {

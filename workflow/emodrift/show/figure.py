@@ -3,80 +3,75 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 
-STYLE = {
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "font.size": 8,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "emodrift",
-    "savefig.dpi": 200,
-}
+from emodrift.drift.table import read_table
+from emodrift.show.drawing import Drawing
+from emodrift.show.figures import list_figures
+from emodrift.show.scene import Reference, Scene
+from emodrift.show.style import apply_style
+
 METADATA: dict[str, dict[str, Any]] = {
-    "pdf": {"CreationDate": None},
+    "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
     "png": {"Software": None},
 }
 
 
-class Drawing(NamedTuple):
-    """A figure, and the exact numbers in it as a tidy table."""
-
-    figure: Figure
-    data: pd.DataFrame
-
-
-class Look(NamedTuple):
-    """What a figure module is told about appearance: width in inches, seaborn palette or None."""
-
-    width: float
-    palette: str | None
-
-
 def draw_figure(
-    figure: str,
-    width: float,
-    palette: str | None,
-    reference: dict[str, Any],
-    tables: Mapping[str, Path],
-    out: Path,
+    name: str, figure: str, scene: Mapping[str, Any], tables: Mapping[str, Path], out: Path
 ) -> None:
-    """Draw a figure as ``figure.pdf``, ``.svg`` and ``.png``, with its numbers in ``figure.csv``.
+    """Draw a figure as ``figure.pdf``, ``.svg`` and ``.png``.
+
+    Its numbers are written to ``figure.csv``, its title and caption to ``figure.json``.
 
     Parameters
     ----------
+    name
+        What the figure is published as.
     figure
-        Name of the figure, a module of this room with ``draw(entries, reference, look)``.
-    width, palette
-        See :class:`Look`.
-    reference
-        Run, stage and step of the reference.
+        Which figure it is, a module of :mod:`emodrift.show.figures`.
+    scene
+        See :class:`emodrift.show.scene.Scene`; its ``reference`` as a mapping.
     tables
         Stage -> entry whose tables are drawn.
     out
         Directory to write to.
     """
-    mpl.use("Agg")
-    sns.set_theme(context="paper", style="ticks", rc=STYLE)
-    module = importlib.import_module(f"emodrift.show.{figure}")
-    drawing = module.draw(tables, reference, Look(width, palette))
+    apply_style()
+    setting = Scene(**{**scene, "reference": Reference(**scene["reference"])})
+    drawing = draw(figure, read_tables(figure, tables), setting)
+    drawing.figure.draw_without_rendering()
+    drawing.figure.set_layout_engine("none")  # laid out once, not for every format
     for suffix, metadata in METADATA.items():
-        drawing.figure.savefig(out / f"figure.{suffix}", bbox_inches="tight", metadata=metadata)
+        drawing.figure.savefig(out / f"figure.{suffix}", metadata=metadata)
+    plt.close(drawing.figure)
     drawing.data.to_csv(out / "figure.csv", index=False, float_format="%.6g")
+    text = {"name": name, "figure": figure, "title": drawing.title, "caption": drawing.caption}
+    (out / "figure.json").write_text(json.dumps(text, indent=1) + "\n")
+
+
+def draw(figure: str, tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
+    """The drawing that a figure's module makes of its tables."""
+    return importlib.import_module(f"emodrift.show.figures.{figure}").draw(tables, scene)
+
+
+def read_tables(figure: str, entries: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    """The tables that a figure declares, by name.
+
+    Parameters
+    ----------
+    entries
+        Stage -> entry.
+    """
+    return {
+        table: read_table(entries[stage], table)
+        for stage, tables in list_figures()[figure].reads.items()
+        for table in tables
+    }

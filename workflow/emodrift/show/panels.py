@@ -2,145 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.figure import Figure
 
-MOST_LABELS = 40
-LABEL_SIZE = 6
-GAP = 4
+from emodrift.show.scene import Reference, Scene
+from emodrift.show.style import COLUMN_INCHES, TEXT
 
-
-def prettify(name: str) -> str:
-    """A config name as words."""
-    return name.replace("_", " ")
+AT_REFERENCE = "reference"
 
 
-def label_steps(axes: Axes, steps: Iterable[int]) -> None:
-    """Tick a step axis at few round places."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    first, last = min(steps), max(steps)
-    margin = 0.05 * (last - first) or 1
-    axes.set_xlim(first - margin, last + margin)
-
-
-def draw_band(axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour: Any) -> None:
-    """Shade the interval around a line."""
-    axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
-
-
-def place_checkpoints(table: pd.DataFrame) -> pd.Series:
-    """Where a run's rows go along the axis of training: at their step.
-
-    Where the run has several stages, whose steps do not compare, at the number of their checkpoint
-    in order.
+def make_grid(
+    scene: Scene,
+    panels: int,
+    columns: int,
+    panel_height: float,
+    fixed: bool = False,
+    **options: Any,
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a grid of panels that share their axes; spare ones are hidden.
 
     Parameters
     ----------
-    table
-        Rows of one run: checkpoint, stage, step.
+    panels
+        How many are needed.
+    columns
+        Most at the width of two journal columns; at narrower widths as many as keep their size.
+    panel_height
+        Height of a row in inches, unless the scene says the figure's.
+    fixed
+        Whether there are as many columns at any width.
+    options
+        For :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    figure : Figure
+    grid : np.ndarray
+        (row, column) axes.
     """
-    if table["stage"].nunique() == 1:
-        return table["step"]
-    return table["checkpoint"].rank(method="dense").sub(1).astype(int)
+    if not fixed:
+        columns = max(1, min(panels, round(columns * scene.inches / COLUMN_INCHES["two"])))
+        columns = -(-panels // -(-panels // columns))
+    rows = -(-panels // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(scene.inches, scene.height or 0.35 + panel_height * rows),
+        squeeze=False,
+        layout="constrained",
+        **{"sharex": True, "sharey": True} | options,
+    )
+    for place in range(panels, grid.size):
+        grid.flat[place].set_visible(False)
+        if place >= columns:
+            grid.flat[place - columns].tick_params(labelbottom=True)
+    return figure, grid
 
 
-def name_checkpoints(table: pd.DataFrame) -> list[str]:
-    """Ticks of a run's checkpoints in order: steps, or stages with their steps."""
-    rows = table.drop_duplicates("checkpoint").sort_values("checkpoint")
-    if rows["stage"].nunique() == 1:
-        return [str(step) for step in rows["step"]]
-    alone = rows["stage"].map(rows["stage"].value_counts()) == 1
-    return [
-        stage if single else f"{stage} {step}"
-        for stage, step, single in zip(rows["stage"], rows["step"], alone, strict=True)
-    ]
-
-
-def label_training(axes: Axes, table: pd.DataFrame) -> None:
-    """Ticks and label of an axis on which a run's rows lie as :func:`place_checkpoints` says."""
-    if table["stage"].nunique() == 1:
-        label_steps(axes, table["step"])
-        axes.set_xlabel("training step")
-        return
-    names = name_checkpoints(table)
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_xlim(-0.3, len(names) - 0.7)
-    axes.set_xlabel("stage of training")
-
-
-def list_runs(names: Iterable[str]) -> list[str]:
-    """Runs in order of appearance."""
+def list_unique(names: Iterable[str]) -> list[str]:
+    """Names in order of appearance."""
     return list(dict.fromkeys(names))
 
 
-def pick_ends(table: pd.DataFrame, reference: Mapping[str, Any]) -> dict[str, int]:
-    """Title -> number of the reference, and of the last checkpoint of every run that leaves it."""
-    at_reference = (table[list(reference)] == pd.Series(reference)).all(axis=1)
-    number = int(table.loc[at_reference, "checkpoint"].iloc[0])
-    last = {
-        run: table.loc[table["run"] == run, "checkpoint"].max() for run in list_runs(table["run"])
-    }
-    return {"reference": number} | {r: int(n) for r, n in last.items() if n != number}
-
-
-def hide_spare(grid: np.ndarray, used: int) -> None:
-    """Hide the panels of a grid that are not used; those above them get their tick labels."""
-    for place in range(used, grid.size):
-        grid.flat[place].set_visible(False)
-        if place >= grid.shape[1]:
-            grid.flat[place - grid.shape[1]].tick_params(labelbottom=True)
-
-
-def space_labels(names: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Places and names of at most forty labels of an axis, evenly spaced."""
-    step = -(-len(names) // MOST_LABELS)
-    places = list(range(0, len(names), step))
-    return places, [names[place] for place in places]
-
-
-def label_points(axes: Axes, points: Mapping[str, np.ndarray], size: float) -> None:
-    """Write names beside points, each where it covers least of other names and points.
+def pick_ends(
+    table: pd.DataFrame, reference: Reference, runs: Iterable[str] | None = None
+) -> dict[str, int]:
+    """Title -> number of the reference, and of the last checkpoint of every run that leaves it.
 
     Parameters
     ----------
-    axes
-        A square panel whose limits are set.
-    points
-        Name -> place in data units.
-    size
-        Width of the panel, inches.
+    runs
+        The runs whose ends are wanted; None: all.
     """
-    low, high = np.transpose([axes.get_xlim(), axes.get_ylim()])
-    places = {
-        name: (np.asarray(p, float) - low) / (high - low) * size * 72 for name, p in points.items()
-    }
-    taken = [(*place - 1.5, *place + 1.5) for place in places.values()]
-    for name, place in places.items():
-        width, height = 0.6 * LABEL_SIZE * len(name), 1.3 * LABEL_SIZE
-        best = min(
-            (
-                (side * GAP - (side < 0) * width, shift - height / 2)
-                for side in (1, -1)
-                for shift in (0, height, -height)
-            ),
-            key=lambda corner: sum(
-                _overlap((*place + corner, *place + corner + (width, height)), other)
-                for other in taken
-            ),
-        )
-        taken.append((*place + best, *place + best + (width, height)))
-        axes.annotate(
-            name, points[name], best, textcoords="offset points", fontsize=LABEL_SIZE, va="bottom"
+    number = reference.find(table)
+    last = table.groupby("run", sort=False)["checkpoint"].max()
+    wanted = last.index if runs is None else [run for run in runs if run in last.index]
+    return {AT_REFERENCE: number} | {r: int(last[r]) for r in wanted if last[r] != number}
+
+
+def draw_interval(axes: Axes, x: Any, low: Any, high: Any, colour: Any) -> None:
+    """A thin line over an interval at each place."""
+    axes.vlines(x, low, high, color=colour, lw=0.7, alpha=0.8)
+
+
+def draw_band(
+    axes: Axes, x: pd.Series, low: pd.Series, high: pd.Series, colour: Any, alpha: float = 0.18
+) -> None:
+    """Shade the interval around a line."""
+    axes.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
+
+
+def letter_panels(axes: Iterable[Axes]) -> None:
+    """Letters a, b, c ... above the panels' left corners."""
+    for number, one in enumerate(axes):
+        one.annotate(
+            chr(ord("a") + number),
+            (0, 1),
+            (-18, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            fontsize=TEXT + 1,
+            fontweight="bold",
+            va="bottom",
         )
 
 
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Area that two boxes (left, bottom, right, top) share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(width, 0) * max(height, 0)
+def mark_bundles(table: pd.DataFrame, keys: list[str], bundles: Mapping[str, Any]) -> pd.DataFrame:
+    """A table of concepts with ``bundle``: whether a row is of a bundle or of an emotion.
+
+    An emotion and a bundle may share a name; the stages write emotions first.
+
+    Parameters
+    ----------
+    keys
+        Columns that, with ``concept`` and the kind, name a row.
+    bundles
+        Bundle -> its emotions.
+    """
+    groups = table.groupby([*keys, "concept"])["concept"]
+    last = groups.cumcount() == groups.transform("size") - 1
+    return table.assign(bundle=table["concept"].isin(list(bundles)) & last)

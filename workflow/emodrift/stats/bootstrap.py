@@ -11,6 +11,8 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 UNLIMITED = (-np.inf, np.inf)
+Labels = Sequence[str] | np.ndarray
+"""(item,) names of what items belong to."""
 
 
 class Interval(NamedTuple):
@@ -32,19 +34,17 @@ class Resampling(NamedTuple):
         return self.weights @ values.T / self.weights.sum(1).reshape(-1, *[1] * (values.ndim - 1))
 
 
-def resample(
-    clusters: Sequence[str], draws: int, seed: int, strata: Sequence[str] | None = None
-) -> Resampling:
+def resample(clusters: Labels, draws: int, seed: int, strata: Labels | None = None) -> Resampling:
     """Bootstrap whole clusters within strata; see :func:`draw_weights`, :func:`count_freedom`."""
     weights = draw_weights(clusters, draws, np.random.default_rng(seed), strata)
     return Resampling(weights, count_freedom(clusters, strata))
 
 
 def draw_weights(
-    clusters: Sequence[str],
+    clusters: Labels,
     draws: int,
     rng: np.random.Generator,
-    strata: Sequence[str] | None = None,
+    strata: Labels | None = None,
 ) -> np.ndarray:
     """Weights of a cluster bootstrap: whole clusters are drawn with replacement within strata.
 
@@ -84,7 +84,7 @@ def draw_weights(
     return weights
 
 
-def count_freedom(clusters: Sequence[str], strata: Sequence[str] | None = None) -> int:
+def count_freedom(clusters: Labels, strata: Labels | None = None) -> int:
     """Degrees of freedom of a bootstrap: clusters less strata, at least 1.
 
     Parameters

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
+
+CORRECTIONS = {"by": "fdr_by", "holm": "holm"}
+"""Names of methods, and what statsmodels calls them."""
 
 
 def correct_family(p: np.ndarray, method: str) -> np.ndarray:
@@ -39,7 +40,7 @@ def correct_family(p: np.ndarray, method: str) -> np.ndarray:
         raise ValueError("p-values lie between 0 and 1")
     adjusted = np.full(p.shape, np.nan)
     if made.any():
-        adjusted[made] = CORRECTIONS[method](p[made])
+        adjusted[made] = multipletests(p[made], method=CORRECTIONS[method])[1]
     return adjusted
 
 
@@ -62,21 +63,3 @@ def count_extremes(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     reached = (draws >= observed).sum(0)
     undefined = np.isnan(observed) | np.isnan(draws).any(0)
     return np.where(undefined, np.nan, (reached + 1) / (len(draws) + 1))
-
-
-def _adjust_by(p: np.ndarray) -> np.ndarray:
-    return false_discovery_control(p, method="by")
-
-
-def _adjust_holm(p: np.ndarray) -> np.ndarray:
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1)
-    return adjusted
-
-
-CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "by": _adjust_by,
-    "holm": _adjust_holm,
-}

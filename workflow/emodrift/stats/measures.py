@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 
 def compute_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -13,8 +14,9 @@ def compute_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def normalise(vectors: np.ndarray) -> np.ndarray:
-    """Unit vectors along the last axis."""
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    """Unit vectors along the last axis; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def compute_auroc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -42,8 +44,26 @@ def compute_auroc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
 
 
 def compute_effective_rank(matrices: np.ndarray) -> np.ndarray:
-    """Effective rank of the last two axes: the exponential of the entropy of squared singular
-    values (Roy & Vetterli 2007, on energies)."""
-    energy = np.linalg.svd(matrices, compute_uv=False) ** 2
-    share = energy / energy.sum(-1, keepdims=True)
-    return np.exp(-(share * np.log(share + 1e-30)).sum(-1))
+    """Effective rank of the last two axes: the effective number of squared singular values.
+
+    Notes
+    -----
+    Roy & Vetterli (2007), EUSIPCO, on energies.
+    """
+    return count_effectively(np.linalg.svd(matrices, compute_uv=False) ** 2)
+
+
+def count_effectively(energy: np.ndarray) -> np.ndarray:
+    """Effective number of parts that share an energy: the exponential of the entropy of shares.
+
+    Parameters
+    ----------
+    energy
+        (..., part), not negative; need not sum to 1.
+
+    Returns
+    -------
+    np.ndarray
+        (...), from 1 (one part has all) to the number of parts (all have the same).
+    """
+    return np.exp(entropy(energy, axis=-1))

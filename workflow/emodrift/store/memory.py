@@ -63,7 +63,7 @@ class Memory:
 
 
 class FileDigests:
-    """File digests remembered by path, size, modification time and inode.
+    """File digests remembered by path, size, modification time and inode, and what is in order.
 
     Parameters
     ----------
@@ -88,6 +88,14 @@ class FileDigests:
     def digest_tree(self, root: Path, names: Iterable[Path]) -> str:
         """Digest of the named files below `root`: relative names and contents."""
         return digest_value({str(p.relative_to(root)): self.digest(p) for p in names})
+
+    def note(self, mark: str) -> None:
+        """Remember that something which costs time was found in order."""
+        self.memory.learn(mark, True)
+
+    def is_noted(self, mark: str) -> bool:
+        """Whether it was found in order before; see :meth:`note`."""
+        return self.memory.recall(mark) is True
 
     def save(self) -> None:
         """Keep what was learnt."""

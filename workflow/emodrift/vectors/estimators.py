@@ -77,8 +77,8 @@ def average_cells(texts: Labelled) -> np.ndarray:
 def subtract_emotion_mean(texts: Labelled) -> np.ndarray:
     """Each label's topic mean less the mean over labels in that topic.
 
-    METHODS, "Vectors" (Sofroniew et al. 2026): v[e] = mean over stories of e − mean over emotions
-    of those means, topics balanced.
+    v[e] = mean over stories of e − mean over emotions of those means, topics balanced (Sofroniew et
+    al. 2026; docs/methods.md, "Vectors").
     """
     means = average_cells(texts)
     return means - np.nanmean(means, axis=1, keepdims=True)
@@ -86,6 +86,8 @@ def subtract_emotion_mean(texts: Labelled) -> np.ndarray:
 
 def subtract_neutral(texts: Labelled) -> np.ndarray:
     """Each label's topic mean less the neutral texts' mean of that topic."""
+    if texts.neutral is None:
+        raise ValueError("neutral_difference needs neutral texts")
     return average_cells(texts) - texts.neutral[:, None]
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import join_parts, load_arrays, open_parts, save_array
 from emodrift.stats.bootstrap import split_halves
 from emodrift.vectors.confounds import find_confounds, project_out
@@ -24,6 +25,21 @@ from emodrift.vectors.estimators import (
     label_texts,
 )
 from emodrift.vectors.quality import score_heldout, score_pairs
+
+KINDS = ("stories", "neutral", "controls")
+
+
+class Recipe(NamedTuple):
+    """How vectors are fitted; config: the `vectors` section.
+
+    estimator: its name. confound_variance: share of the neutral texts' variance that is removed.
+    halves, seed: random splits of the topics behind reliability and noise floor.
+    """
+
+    estimator: str
+    confound_variance: float
+    halves: int
+    seed: int
 
 
 class Texts(NamedTuple):
@@ -52,33 +68,24 @@ class Fit(NamedTuple):
     controls: dict[str, TopicVectors]
 
 
-def fit_vectors(
-    estimator: str,
-    confound_variance: float,
-    halves: int,
-    seed: int,
-    activations: Path,
-    out: Path,
-) -> None:
+def fit_vectors(recipe: Recipe, activations: Path, out: Path) -> None:
     """Fit a checkpoint's vectors at every layer and write ``vectors.zarr``.
 
     Parameters
     ----------
-    estimator, confound_variance, halves, seed
-        Config: the `vectors` section.
+    recipe
+        How they are fitted.
     activations
         Entry of the activations.
     out
         Directory to write to.
     """
-    kinds = ("stories", "neutral", "controls")
-    parts = {kind: open_parts(activations, kind) for kind in kinds}
-    recipe = (estimator, confound_variance, halves, seed)
+    parts = {kind: open_parts(activations, kind) for kind in KINDS}
     layers = parts["stories"][0]["layer"].values
-    described = [describe_layer(_pick_layer(parts, layer), *recipe) for layer in layers]
+    described = [describe_layer(_pick_layer(parts, layer), recipe) for layer in layers]
     fitted = xr.concat(described, "layer").assign_coords(layer=layers)
     words = {kind: [part["words"] for part in parts[kind]] for kind in ("stories", "neutral")}
-    lexical = describe_layer(Texts(*map(join_parts, words.values())), *recipe)
+    lexical = describe_layer(_join_texts(words), recipe)
     for name in ("auroc", "pair_accuracy", "pair_auroc"):
         fitted[f"lexical_{name}"] = lexical[name]
     order = ("half", "emotion", "control", "layer", "hidden")
@@ -93,13 +100,10 @@ def open_vectors(entry: Path) -> xr.Dataset:
 
 def read_texts(activations: Path, layer: int) -> Texts:
     """Texts of an activations entry at one layer, of which alone is read."""
-    kinds = ("stories", "neutral", "controls")
-    return _pick_layer({kind: open_parts(activations, kind) for kind in kinds}, layer)
+    return _pick_layer({kind: open_parts(activations, kind) for kind in KINDS}, layer)
 
 
-def describe_layer(
-    texts: Texts, estimator: str, confound_variance: float, halves: int, seed: int
-) -> xr.Dataset:
+def describe_layer(texts: Texts, recipe: Recipe) -> xr.Dataset:
     """Vectors at one layer with their quality.
 
     Returns
@@ -110,13 +114,13 @@ def describe_layer(
         ``auroc`` (emotion); ``pair_accuracy``, ``pair_auroc``; and where there are controls
         ``control_vector`` (control, hidden), ``control_noise_floor`` and ``control_reliability``.
     """
-    clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
-    fit = fit_texts(clean, estimator)
-    rng = np.random.default_rng(seed)
+    clean = clean_texts(texts, find_confounds(texts.neutral, recipe.confound_variance))
+    fit = fit_texts(clean, recipe.estimator)
+    rng = np.random.default_rng(recipe.seed)
     values, topics, labels = fit.emotions
     vector = np.nanmean(values, axis=0)
     half = split_halves(len(topics), 1, rng)[0]
-    floor, reliability = measure_reliability(values, halves, rng)
+    floor, reliability = measure_reliability(values, recipe.halves, rng)
     fitted = pick_fit(texts.stories)
     heldout = texts.stories[texts.stories["split"].values == "heldout"]
     accuracy, auroc = score_pairs(heldout, vector, labels)
@@ -136,7 +140,7 @@ def describe_layer(
     )
     if not fit.controls:
         return dataset
-    judged = [measure_reliability(c.values, halves, rng) for c in fit.controls.values()]
+    judged = [measure_reliability(c.values, recipe.halves, rng) for c in fit.controls.values()]
     return dataset.merge(
         xr.Dataset(
             {
@@ -227,9 +231,16 @@ def average_halves(topic_vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _pick_layer(parts: Mapping[str, list[xr.Dataset]], layer: int) -> Texts:
-    return Texts(
-        **{
-            kind: join_parts([part["activation"].sel(layer=layer, drop=True) for part in of_kind])
+    return _join_texts(
+        {
+            kind: [part["activation"].sel(layer=layer, drop=True) for part in of_kind]
             for kind, of_kind in parts.items()
         }
     )
+
+
+def _join_texts(parts: Mapping[str, list[xr.DataArray]]) -> Texts:
+    stories, neutral, controls = (join_parts(parts.get(kind, [])) for kind in KINDS)
+    if stories is None:
+        raise EmodriftError("contrasts.stories: no story was measured; name sources of stories")
+    return Texts(stories, neutral, controls)

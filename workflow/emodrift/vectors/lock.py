@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,17 +24,24 @@ TYPICAL_DEPTH = 2 / 3
 STEERABLE_P = 0.05
 
 
-def lock_vectors(
-    layer: str | int,
-    bundles: Mapping[str, Sequence[str]],
-    confound_variance: float,
-    random_directions: int,
-    nulls: int,
-    seed: int,
-    vectors: Path,
-    activations: Path,
-    out: Path,
-) -> None:
+class LockParams(NamedTuple):
+    """What the lock stage is asked.
+
+    layer: a layer, or ``auto``. bundles: named groups of emotions. confound_variance: config,
+    `vectors`; null directions have the same confounds projected out. random_directions: how many
+    are steered beside the emotions. nulls: null directions of each kind that slopes are held
+    against. seed: of the random directions.
+    """
+
+    layer: str | int
+    bundles: Mapping[str, Sequence[str]]
+    confound_variance: float
+    random_directions: int
+    nulls: int
+    seed: int
+
+
+def lock_vectors(params: LockParams, vectors: Path, activations: Path, out: Path) -> None:
     """Choose the layer at the reference and write its unit vectors, with null directions beside.
 
     Writes ``lock.zarr``: ``direction`` (direction, hidden) with coordinates ``name`` and ``kind``
@@ -42,31 +50,22 @@ def lock_vectors(
 
     Parameters
     ----------
-    layer
-        A layer, or ``auto``.
-    bundles
-        Named groups of emotions.
-    confound_variance
-        Config: `vectors`; null directions have the same confounds projected out.
-    random_directions
-        How many random directions are steered beside the emotions.
-    nulls
-        How many null directions of each kind slopes are held against.
-    seed
-        Of the random directions.
+    params
+        What is asked.
     vectors, activations
         Entries of the reference.
     out
         Directory to write to.
     """
+    layer, nulls = params.layer, params.nulls
+    rng = np.random.default_rng(params.seed)
     fitted = open_vectors(vectors)
-    rng = np.random.default_rng(seed)
     gradients = open_gradients(activations)
     judged = judge_layers(fitted, average_gradients(gradients), nulls, rng)
     chosen = choose_layer(judged) if layer == "auto" else int(layer)
     at = judged.sel(layer=chosen)
     logging.info(
-        "locked at layer %d: held-out AUROC %.3f, minimal pairs told apart %.3f, effect %.3f "
+        "locked at layer %d: held-out AUROC %.3f, pair accuracy %.3f, effect %.3f "
         "against %.3f of random directions",
         *(chosen, at["auroc"], at["pair_accuracy"], at["effect"], at["null_effect"]),
     )
@@ -76,8 +75,8 @@ def lock_vectors(
             f"vectors.layer {chosen}: an emotion vector is zero there; with pooling at the reply "
             "point layer 0 is the same token in every story: choose a later layer"
         )
-    random = draw_isotropic(emotion.shape[-1], random_directions, rng)
-    null = draw_nulls(activations, chosen, confound_variance, nulls, rng)
+    random = draw_isotropic(emotion.shape[-1], params.random_directions, rng)
+    null = draw_nulls(activations, chosen, params.confound_variance, nulls, rng)
     names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(random)))]
     kinds = ["emotion"] * len(emotion) + ["random"] * len(random)
     dataset = xr.Dataset(
@@ -101,7 +100,8 @@ def lock_vectors(
         },
     )
     save_array(dataset, out / LOCK)
-    (out / BUNDLES).write_text(json.dumps({k: list(v) for k, v in bundles.items()}) + "\n")
+    bundles = {name: list(emotions) for name, emotions in params.bundles.items()}
+    (out / BUNDLES).write_text(json.dumps(bundles) + "\n")
     (out / LAYER).write_text(json.dumps({"layer": chosen}) + "\n")
 
 
@@ -135,7 +135,7 @@ def average_gradients(gradients: xr.Dataset) -> xr.DataArray:
 def judge_layers(
     fitted: xr.Dataset, gradients: xr.DataArray, nulls: int, rng: np.random.Generator
 ) -> xr.Dataset:
-    """What speaks for each layer: how well it tells emotions apart, and what steering there does.
+    """Criteria of each layer: how well it discriminates emotions, and what steering there does.
 
     Parameters
     ----------
@@ -156,8 +156,7 @@ def judge_layers(
         ``p`` of the effect.
     """
     vector = fitted["vector"].values
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    unit = np.divide(vector, length, out=np.zeros_like(vector), where=length > 0)
+    unit = normalise(vector)
     layers = range(vector.shape[1])
     along = [gradients.values[:, k] @ unit[:, k].T for k in layers]
     chance = [draw_slopes(gradients.values[:, k], (nulls, len(unit)), rng) for k in layers]
@@ -176,7 +175,7 @@ def judge_layers(
 
 
 def choose_layer(judged: xr.Dataset) -> int:
-    """Layer that tells emotions apart best on held-out stories, where steering beats chance.
+    """Layer that discriminates emotions best on held-out stories, where steering beats chance.
 
     On minimal pairs where there are any, else by mean AUROC; among layers that a block follows and
     along whose vectors the metrics move more than along random directions (p ≤ .05; where no layer

@@ -1,17 +1,17 @@
 """Null directions: what an emotion's direction would be if it were none.
 
 Three nulls that differ in what they keep: nothing (isotropic), the activations' spread
-(covariance), and spread and topics (shuffled). METHODS, "Three changes that are not the same".
+(covariance), and spread and topics (shuffled). What each answers is in docs/effects.md, "Nulls".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
+from emodrift.stats.bootstrap import Labels
 from emodrift.stats.measures import normalise
+from emodrift.stats.shuffling import shuffle_within
 
 
 def draw_isotropic(hidden: int, number: int, rng: np.random.Generator) -> np.ndarray:
@@ -20,7 +20,7 @@ def draw_isotropic(hidden: int, number: int, rng: np.random.Generator) -> np.nda
 
 
 def draw_matched(
-    stories: np.ndarray, labels: Sequence[str], number: int, rng: np.random.Generator
+    stories: np.ndarray, labels: Labels, number: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Random unit directions with the covariance that stories have within an emotion.
 
@@ -49,8 +49,8 @@ def draw_matched(
 
 def draw_shuffled(
     stories: np.ndarray,
-    labels: Sequence[str],
-    topics: Sequence[str],
+    labels: Labels,
+    topics: Labels,
     number: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -74,14 +74,12 @@ def draw_shuffled(
     label, names = pd.factorize(np.asarray(labels, dtype=object), sort=True)
     place, places = pd.factorize(np.asarray(topics, dtype=object), sort=True)
     wanted = np.arange(number)[:, None] % len(names)
-    weights = np.zeros((number, len(stories)))
-    for topic in range(len(places)):
-        rows = np.flatnonzero(place == topic)
-        shuffled = label[rows][rng.random((number, len(rows))).argsort(axis=1)]
-        counts = np.bincount(label[rows], minlength=len(names))
-        present = (counts > 0).sum()
-        share = (shuffled == wanted) - 1 / present
-        weights[:, rows] = share / counts[shuffled] * (counts[wanted] > 0)
+    counts = np.zeros((len(places), len(names)))
+    np.add.at(counts, (place, label), 1)
+    present = (counts > 0).sum(1)
+    shuffled = shuffle_within(label, place, number, rng)
+    share = (shuffled == wanted) - 1 / present[place]
+    weights = share / counts[place, shuffled] * (counts[place, wanted] > 0)
     return normalise(weights @ stories)
 
 

@@ -1,4 +1,4 @@
-"""How well vectors tell emotions apart: on held-out stories, and on minimal pairs."""
+"""How well vectors discriminate emotions: on held-out stories, and on minimal pairs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from emodrift.stats.measures import compute_auroc
+from emodrift.stats.measures import compute_auroc, normalise
 
 
 class PairScores(NamedTuple):
     """What minimal pairs say of the vectors; NaN where there are none.
 
-    accuracy: share of pairs whose members are told apart from each other.
+    accuracy: share of pairs whose members are ordered rightly along the difference of the vectors.
     auroc: area under the ROC curve of the members of one emotion against those of the other, over
     all pairs of the two emotions; mean over pairs.
     """
@@ -43,7 +43,7 @@ def score_heldout(stories: xr.DataArray, vector: np.ndarray, labels: list[str]) 
 
 
 def score_pairs(stories: xr.DataArray, vector: np.ndarray, labels: list[str]) -> PairScores:
-    """How well the difference of two unit vectors tells held-out minimal pairs apart.
+    """Accuracy and AUROC of held-out minimal pairs along the difference of two unit vectors.
 
     The members of a pair hold (nearly) the same words in other roles. Each is scored by its
     projection on v[a] − v[b], a and b being the emotions of the pair. A control that knows only
@@ -57,10 +57,10 @@ def score_pairs(stories: xr.DataArray, vector: np.ndarray, labels: list[str]) ->
     pairs = _find_pairs(stories, labels)
     if pairs.empty:
         return PairScores(np.nan, np.nan)
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    unit = np.divide(vector, length, out=np.zeros_like(vector), where=length > 0)
+    unit = normalise(vector)
     right, areas = [], []
-    for (a, b), of_emotions in pairs.groupby(["a", "b"]):
+    for _, of_emotions in pairs.groupby(["a", "b"]):
+        a, b = of_emotions[["a", "b"]].to_numpy()[0]
         axis = unit[a] - unit[b]
         first, second = (stories.values[of_emotions[m]] @ axis for m in ("first", "second"))
         right.append((first > second) + 0.5 * (first == second))

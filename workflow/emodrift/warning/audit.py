@@ -36,7 +36,13 @@ from emodrift.warning.indicators.indicator import (
 )
 from emodrift.warning.measured import Measured, read_measured
 from emodrift.warning.sound import expect_sound
-from emodrift.warning.verdicts import Verdict, judge_kind, list_signature, measure_distance
+from emodrift.warning.verdicts import (
+    NOT_JUDGED,
+    Verdict,
+    judge_kind,
+    list_signature,
+    measure_distance,
+)
 from emodrift.warning.words import NEXT_STEPS, write_sentence
 
 STAGE = Stage(
@@ -115,7 +121,9 @@ def measure_indicators(
         "alarms": list_alarms(values, components, beside),
         "runs": [
             describe_run(run, verdicts[run], judged.runs[run], values, roles, beside)
-            for run in judged.runs
+            if run in verdicts
+            else describe_unjudged(run, roles[run], bool(judged.followed))
+            for run in places["run"].unique()
         ],
     }
     write_table(values, out, "indicators")
@@ -298,6 +306,18 @@ def describe_run(
         "behaviour": beside.compare_behaviour(number),
         "next_steps": NEXT_STEPS[verdict.kind],
     }
+
+
+def describe_unjudged(run: str, role: str, followed: bool) -> dict[str, Any]:
+    """A run of the audit that has no verdict: it ends at the reference, or nothing applies."""
+    reason = "it ends at the reference" if followed else "no indicator applies; see the gates"
+    empty = ("margin", "alarm_step", "against", "basis", "level", "p", "attainable")
+    return (
+        {"run": run, "role": role, "verdict": NOT_JUDGED}
+        | dict.fromkeys(empty)
+        | {"sentence": f"{run}: {NOT_JUDGED} ({reason}).", "evidence": [], "scores": {}}
+        | {"first_alarm": {}, "prompts": [], "behaviour": [], "next_steps": NEXT_STEPS[NOT_JUDGED]}
+    )
 
 
 def tabulate_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from emodrift.warning.sound import (
     split_runs,
 )
 from emodrift.warning.specificity import judge_specificity
-from emodrift.warning.tolerance import accumulate, bet_on_part
+from emodrift.warning.tolerance import accumulate, bet_on_part, is_bettable
 
 SOUND, TOLERANCE = "sound runs", "tolerance"
 
@@ -184,7 +184,7 @@ def _hold_against_tolerance(
         [
             [
                 bet_on_part(f.part, measured, int(c), tolerance, question.seed)
-                if all(measured.components[t.component].quantity for t in f.part.terms)
+                if is_bettable(f.part, measured)
                 else np.nan
                 for f, tolerance in zip(followed, tolerances, strict=True)
             ]
@@ -196,18 +196,16 @@ def _hold_against_tolerance(
     two_sided = np.array([f.part.two_sided for f in followed])
     change = np.where(two_sided, np.abs(value), value)
     deviation = (change - tolerances) / np.maximum(error, 1e-12)
-    names = [f.indicator.name for f in followed]
+    bets = np.array([is_bettable(f.part, measured) for f in followed])
     crossed = np.zeros(e_values.shape, bool)
     level = np.ones(len(numbers))
-    for name in dict.fromkeys(names):
-        own = np.array([n == name for n in names]) & ~np.isnan(e_values).any(0)
-        if own.any():
-            proof = accumulate(e_values[:, own], len(numbers))
-            asked = len(set(names)) / question.rate
-            raised = proof >= asked
-            crossed[:, own] = raised[:, None] & (change > tolerances)[:, own]
-            level = np.minimum(level, len(set(names)) / np.maximum(proof, 1e-12))
-    level = np.minimum.accumulate(np.minimum(level, 1))
+    if bets.any():
+        proof = accumulate(e_values[:, bets], len(numbers))
+        level = 1 / np.maximum(proof, 1)
+        won = np.cumsum(np.where(bets, e_values, 0), 0)
+        leads = won >= won.max(1, keepdims=True) / 2
+        crossed = (proof >= 1 / question.rate)[:, None] & leads & (change > tolerances)
+    level = np.minimum.accumulate(level)
     return RunEvidence(
         numbers,
         TOLERANCE,

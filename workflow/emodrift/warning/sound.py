@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import digamma
 
 PRIOR_FREEDOM = 4
-PRIOR_RATIO = 1.0
+PRIOR_RATIO = 20.0
 LEAST_SHARE = 0.02
+LEAST_RATIO = 1e-6
 SIMULATED = 4000
 
 
@@ -78,10 +80,9 @@ def predict_sound(sound: Sequence[Curves], steps: np.ndarray) -> Prediction:
     With v the variance that resampling prompt families gives a sound run's change from the
     reference, and r v the variance between sound runs, a new run differs from the mean of H by
     v (1 + r (1 + 1/H)). The ratio r is pooled over steps (a run's steps are not independent, so
-    that H − 1 degrees of freedom stay) and shrunk to the mean ratio of all parts, which counts as
-    `PRIOR_FREEDOM` more (a moderated variance, after Smyth 2004, with a fixed weight); the mean
-    itself is shrunk to 1 as one more degree of freedom would, parts counting half for they are
-    correlated. With a single sound run r is 1.
+    that H − 1 degrees of freedom stay) and shrunk to what all parts have in common, which counts as
+    `PRIOR_FREEDOM` more (a moderated variance, after Smyth 2004, with a fixed weight). With a
+    single sound run r is `PRIOR_RATIO`, the median of what looked-at seeds show.
     """
     number = len(sound)
     at = np.stack([curves.interpolate(steps) for curves in sound])
@@ -93,9 +94,7 @@ def predict_sound(sound: Sequence[Curves], steps: np.ndarray) -> Prediction:
         on_grid = np.stack([curves.interpolate(grid) for curves in sound])
         spread = on_grid[..., 0].var(0, ddof=1)
         own = (spread / _floor(on_grid[..., 1:].var(-1, ddof=1).mean(0))).mean(0)
-        known = freedom * len(own) / 2
-        common = (PRIOR_RATIO + known * own.mean()) / (1 + known)
-        ratio = (PRIOR_FREEDOM * common + freedom * own) / (PRIOR_FREEDOM + freedom)
+        ratio = _shrink(own, freedom)
     squared = paired * (1 + ratio * (1 + 1 / number))
     return Prediction(
         estimates.mean(0),
@@ -259,6 +258,16 @@ def expect_sound(
     if not matched:
         return np.zeros((len(runs[run].steps), *values.shape[1:]))
     return np.mean(matched, axis=0).reshape(-1, *values.shape[1:])
+
+
+def _shrink(own: np.ndarray, freedom: int) -> np.ndarray:
+    """Ratios (part,) shrunk to their common size; its logarithm is unbiased, and `PRIOR_RATIO`
+    counts as one part of two degrees of freedom. Parts that never moved say nothing."""
+    half = freedom / 2
+    logs = np.log(own[own > LEAST_RATIO]) - digamma(half) + math.log(half)
+    known = freedom * len(logs) / 2
+    common = np.exp((math.log(PRIOR_RATIO) + freedom / 2 * logs.sum()) / (1 + known))
+    return (PRIOR_FREEDOM * common + freedom * own) / (PRIOR_FREEDOM + freedom)
 
 
 def _floor(variance: np.ndarray) -> np.ndarray:

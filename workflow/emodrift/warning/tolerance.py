@@ -7,16 +7,15 @@ looked at and whenever one stops. docs/warning.md, "Against a declared tolerance
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from scipy.special import logsumexp
 
 from emodrift.warning.indicators.indicator import Part, Term
 from emodrift.warning.measured import Measured
 
-LARGEST_CHANGE = 2.0
-LARGEST_STAKE = 0.75
-ORDERS = 20
+LARGEST_CHANGE = 1.0
+LARGEST_STAKE = 0.95
+STAKES = 40
 
 
 def measure_families(part: Part, measured: Measured, checkpoint: int, seed: int) -> np.ndarray:
@@ -53,7 +52,7 @@ def _change_families(term: Term, measured: Measured, checkpoint: int) -> list[np
     return found
 
 
-def bet(values: np.ndarray, tolerance: float, seed: int) -> float:
+def bet(values: np.ndarray, tolerance: float) -> float:
     """e-value against a mean change of at most the tolerance.
 
     Parameters
@@ -62,31 +61,22 @@ def bet(values: np.ndarray, tolerance: float, seed: int) -> float:
         (family,) changes, cut to ±`LARGEST_CHANGE`: what is tested is the mean of the cut change.
     tolerance
         Largest mean change that is tolerated.
-    seed
-        Of the orders in which families bet; e-values of several orders are averaged.
 
     Notes
     -----
-    Waudby-Smith & Ramdas (2024), Journal of the Royal Statistical Society B 86: the capital process
-    for a bounded mean with predictable stakes (approximately growth-rate adaptive).
+    The capital of a gambler who spreads it over constant stakes λ, Π (1 + λ (y − m)) for values y
+    of 0 to 1 and the null mean m, and so needs not know how large the change is (Waudby-Smith &
+    Ramdas 2024, Journal of the Royal Statistical Society B 86, on betting for bounded means). It
+    does not depend on the order of the families.
     """
     if not len(values):
         return 1.0
-    rng = np.random.default_rng(seed)
-    unit = (np.clip(values, -LARGEST_CHANGE, LARGEST_CHANGE) + LARGEST_CHANGE) / (
-        2 * LARGEST_CHANGE
-    )
-    null = (tolerance + LARGEST_CHANGE) / (2 * LARGEST_CHANGE)
-    ordered = rng.permuted(np.tile(unit, (ORDERS, 1)), axis=1)
-    number = np.arange(1, ordered.shape[1] + 1)
-    mean = (0.5 + np.cumsum(ordered, 1)) / (number + 1)
-    spread = (0.25 + np.cumsum((ordered - mean) ** 2, 1)) / (number + 1)
-    start = np.full((ORDERS, 1), 0.5), np.full((ORDERS, 1), 0.25)
-    mean = np.concatenate([start[0], mean[:, :-1]], 1)
-    spread = np.concatenate([start[1], spread[:, :-1]], 1)
-    edge = mean - null
-    stake = np.clip(edge / (spread + edge**2), 0, LARGEST_STAKE / null)
-    return float(np.exp(np.log1p(stake * (ordered - null)).sum(1)).mean())
+    width = 2 * LARGEST_CHANGE
+    unit = (np.clip(values, -LARGEST_CHANGE, LARGEST_CHANGE) + LARGEST_CHANGE) / width
+    null = (tolerance + LARGEST_CHANGE) / width
+    stakes = np.linspace(0, LARGEST_STAKE, STAKES) / null
+    capital = np.log1p(stakes[:, None] * (unit - null)).sum(1)
+    return float(np.exp(logsumexp(capital)) / STAKES)
 
 
 def bet_on_part(
@@ -95,8 +85,8 @@ def bet_on_part(
     """e-value that a part changed by more than its tolerance at a checkpoint; the mean of both
     directions where a fall warns too."""
     values = measure_families(part, measured, checkpoint, seed)
-    up = bet(values, tolerance, seed)
-    return (up + bet(-values, tolerance, seed)) / 2 if part.two_sided else up
+    up = bet(values, tolerance)
+    return (up + bet(-values, tolerance)) / 2 if part.two_sided else up
 
 
 def accumulate(e_values: np.ndarray, planned: int) -> np.ndarray:
@@ -115,11 +105,6 @@ def accumulate(e_values: np.ndarray, planned: int) -> np.ndarray:
     return np.cumsum(e_values.sum(1)) / (planned * e_values.shape[1])
 
 
-def count_used(part: Part, measured: Measured, seed: int = 0) -> int:
-    """Groups of families that bet on a part."""
-    return len(measure_families(part, measured, measured.reference, seed))
-
-
-def list_bettable(parts: Sequence[Part], measured: Measured) -> list[Part]:
-    """Parts that are means over prompts, which alone can be bet on."""
-    return [p for p in parts if all(measured.components[t.component].quantity for t in p.terms)]
+def is_bettable(part: Part, measured: Measured) -> bool:
+    """Whether a part is a mean over prompts, which alone can be bet on."""
+    return all(measured.components[term.component].quantity for term in part.terms)

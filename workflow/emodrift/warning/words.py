@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from emodrift.warning.evidence import TOLERANCE, RunEvidence
-from emodrift.warning.verdicts import CHANGED, COLLAPSE, LOCK_IN, REGRESSION, SOUND, Verdict
+from emodrift.warning.verdicts import (
+    CHANGED,
+    COLLAPSE,
+    LOCK_IN,
+    NOT_JUDGED,
+    REGRESSION,
+    SOUND,
+    Verdict,
+)
 
 NEXT_STEPS = {
     SOUND: ["No action. Keep the prompts: the next runs are held against this one."],
+    NOT_JUDGED: [
+        "Where no indicator applies, follow the remedies that the gates name.",
+    ],
     LOCK_IN: [
         "Read replies to the prompts named below, unlike the training data, beside replies to "
         "prompts like it.",
-        "Compare the training data with these prompts: what do its refusals share that theirs lack?",
+        "Compare the training data with these prompts: what do its refusals share and theirs lack?",
         "Go back to the checkpoint before the first alarm and mix in other forms of harm.",
     ],
     COLLAPSE: [
@@ -37,8 +48,8 @@ def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | N
         chance = f"betting against the declared tolerances gives p {_tell(found.level[-1])}"
     else:
         chance = (
-            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; by "
-            f"rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
+            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; "
+            f"by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
         )
     since = f", first alarm at step {step}" if step is not None else ""
     return f"{run}: {verdict.kind}{since} ({chance})."

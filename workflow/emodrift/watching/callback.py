@@ -108,9 +108,10 @@ class AuditCallback(TrainerCallback):
         self.alarms: list[Alarm] = []
         self.left_out = 0
         self.spent = 0.0
+        self.start_seconds = 0.0
         self._trainer: Trainer | None = None
-        self._model: LanguageModel | None = None
-        self._start: Snapshot | None = None
+        self._model: LanguageModel
+        self._start: Snapshot
         self._cost = 0.0
         self._began = 0.0
 
@@ -142,13 +143,17 @@ class AuditCallback(TrainerCallback):
         """
         study = read_study(Path(config))
         plan = plan_study(study, results)
-        entries = [plan.of_stage(stage)[:1] for stage in ("lock", "contrasts")]
-        found = [plan.store / entry.place for listed in entries for entry in listed]
-        if len(found) < len(entries) or not all(map(entry_exists, found)):
+        found = [
+            plan.store / entry.place
+            for stage in ("lock", "contrasts")
+            for entry in plan.of_stage(stage)[:1]
+        ]
+        if len(found) < 2 or not all(map(entry_exists, found)):
             raise EmodriftError(
                 f"study {study.name} has no lock yet; make it: emodrift run {config} --until lock"
             )
-        return cls(read_probe(study, *found, prompts, topics), watch)
+        lock, contrasts = found
+        return cls(read_probe(study, lock, contrasts, prompts, topics), watch)
 
     def attach(self, trainer: Trainer) -> AuditCallback:
         """Add this to a trainer, and log through its loggers."""
@@ -168,7 +173,7 @@ class AuditCallback(TrainerCallback):
             with pause_training(network):
                 self._model = wrap_network(network, kwargs["processing_class"])
                 self._start = self._snap()
-            self._cost = time.monotonic() - began
+            self._cost = self.start_seconds = time.monotonic() - began
             self._began = time.monotonic()
 
     def on_save(

@@ -7,7 +7,7 @@ in the place of the reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def lay_out_effects(snapshot: Snapshot, probe: Probe) -> np.ndarray:
 
 
 def find_alarms(
-    rows: list[Mapping[str, float]], limits: Mapping[str, float], consecutive: int
+    rows: Sequence[Mapping[str, float]], limits: Mapping[str, float], consecutive: int
 ) -> dict[str, float]:
     """Indicators that were above their limits at the last measurements in a row, and their values.
 

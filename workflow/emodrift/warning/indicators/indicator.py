@@ -67,7 +67,7 @@ class Setting:
     metrics: Mapping[str, Mapping[str, Any]]
 
     def list_named_effects(self) -> list[tuple[str, str]]:
-        """Pairs of a bundle and a metric of safety that is named for it and that it should raise."""
+        """Pairs of a bundle and a metric of safety that is named for it and should be raised."""
         return [
             (bundle, name)
             for name, metric in self.metrics.items()

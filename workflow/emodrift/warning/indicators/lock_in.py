@@ -1,4 +1,4 @@
-"""Lock-in index: harm evokes caution where prompts resemble the training data, and not elsewhere."""
+"""Lock-in index: harm evokes caution on prompts like the training data, and not elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def list_parts(setting: Setting) -> tuple[Part, ...]:
     return (
         Part(
             "gap",
-            f"gap between the shares of {setting.caution}'s rise kept on seen and on unseen prompts",
+            f"gap between what seen and unseen prompts keep of {setting.caution}'s rise",
             (
                 Term(seen, 1.0, (seen,)),
                 *(Term(name, -1.0 / len(unseen), unseen) for name in unseen),
