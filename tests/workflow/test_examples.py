@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import ROOT, STUDY, copy_project, save_checkpoint
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
-SECTION = re.compile(r"^### (.+): (\d) files\n(.*?)(?=^##|\Z)", re.M | re.S)
+SECTION = re.compile(r"^### ([^\n]+): (\d) files\n(.*?)(?=^##|\Z)", re.M | re.S)
 FILE = re.compile(r"^`(\S+)`:\n\n(.*?)(?=^`\S+`:$|\Z)", re.M | re.S)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 EXAMPLES = {title: (int(count), FILE.findall(body)) for title, count, body in SECTION.findall(TEXT)}
