@@ -4,11 +4,16 @@ VENV ?= .venv
 STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
 SETUP := $(VENV)/.set-up
+CODE := workflow tests benchmarks validation
 BIN := $(VENV)/bin
 BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
-.PHONY: study figures smoke real test fuzz reliability docs validation lint bench
+.DEFAULT_GOAL := help
+.PHONY: help study figures smoke real test fuzz reliability lint types docs validation bench
+
+help:  ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -31,15 +36,22 @@ fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a tr
 reliability: $(SETUP)  ## try every fault of docs/reliability.md and write its table
 	$(BIN)/python -m tests.reliability
 
-docs: $(SETUP)  ## write the generated pages again
+docs: $(SETUP)  ## write the generated pages, the graph and the record of keys again
 	$(BIN)/python -m emodrift.config.reference
+	$(BIN)/python -m tests.unit.test_code
+	$(BIN)/python -m tests.unit.test_graph
 
 validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation
 
-lint: $(SETUP)
-	$(BIN)/ruff check workflow tests benchmarks validation
-	$(BIN)/ruff format --check workflow tests benchmarks validation
+lint: $(SETUP)  ## check style and format of Python and rules
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/python -m tests.lint
+
+types: $(SETUP)  ## check types of the library
+	$(BIN)/mypy workflow/emodrift
 
 bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --model tiny" to try
 	$(BENCH_PYTHON) -m benchmarks.run --environments $(BENCH) $(OPTIONS)

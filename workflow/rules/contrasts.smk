@@ -5,10 +5,10 @@ rule stories:
     """Stories that a language model writes; each answer is kept as it comes."""
     output:
         entry("stories"),
-    params:
-        entry=described,
     log:
         "results/logs/stories/{key}.log",
+    params:
+        entry=described,
     message:
         "have {params.entry[label]} written"
     script:
@@ -21,10 +21,10 @@ rule contrasts:
         stories=needed("stories"),
     output:
         entry("contrasts"),
-    params:
-        entry=described,
     log:
         "results/logs/contrasts/{key}.log",
+    params:
+        entry=described,
     message:
         "gather and check the contrast data"
     script:

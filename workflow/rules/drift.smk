@@ -10,10 +10,10 @@ rule drift:
         lock=needed("lock"),
     output:
         entry("drift"),
-    params:
-        entry=described,
     log:
         "results/logs/drift/{key}.log",
+    params:
+        entry=described,
     message:
         "drift of all vectors from the locked ones"
     script:
@@ -27,10 +27,10 @@ rule evocation:
         lock=needed("lock"),
     output:
         entry("evocation"),
-    params:
-        entry=described,
     log:
         "results/logs/evocation/{key}.log",
+    params:
+        entry=described,
     message:
         "evocation of the locked vectors by prompts"
     script:
@@ -45,10 +45,10 @@ rule coupling:
         lock=needed("lock"),
     output:
         entry("coupling"),
-    params:
-        entry=described,
     log:
         "results/logs/coupling/{key}.log",
+    params:
+        entry=described,
     message:
         "coupling of the locked vectors to replies"
     script:
@@ -62,10 +62,10 @@ rule fragmentation:
         lock=needed("lock"),
     output:
         entry("fragmentation"),
-    params:
-        entry=described,
     log:
         "results/logs/fragmentation/{key}.log",
+    params:
+        entry=described,
     message:
         "sub-directions of each emotion"
     script:
@@ -79,10 +79,10 @@ rule conduct:
         activations=needed("activations"),
     output:
         entry("conduct"),
-    params:
-        entry=described,
     log:
         "results/logs/conduct/{key}.log",
+    params:
+        entry=described,
     message:
         "conduct in generated replies"
     script:

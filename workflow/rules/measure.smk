@@ -13,11 +13,11 @@ rule visit:
         earlier=needed("earlier"),
     output:
         entry("visit"),
-    params:
-        entry=described,
-    priority: 1
     log:
         "results/logs/visit/{key}.log",
+    priority: 1
+    params:
+        entry=described,
     message:
         "measure {params.entry[label]}"
     script:
@@ -31,10 +31,10 @@ rule verdicts:
         contrasts=needed("contrasts"),
     output:
         entry("verdicts"),
-    params:
-        entry=described,
     log:
         "results/logs/verdicts/{key}.log",
+    params:
+        entry=described,
     message:
         "judge the replies of {params.entry[label]}, unsteered and steered"
     script:
@@ -45,10 +45,10 @@ rule agreement:
     """How the judge agrees with people."""
     output:
         entry("agreement"),
-    params:
-        entry=described,
     log:
         "results/logs/agreement/{key}.log",
+    params:
+        entry=described,
     message:
         "compare the judge of replies with people"
     script:

@@ -10,11 +10,11 @@ rule organism:
         start=needed("start"),
     output:
         entry("organism"),
-    params:
-        entry=described,
-    threads: lambda wildcards: 1 if find_entry(wildcards).inputs else 2
     log:
         "results/logs/organism/{key}.log",
+    threads: lambda wildcards: 1 if find_entry(wildcards).inputs else 2
+    params:
+        entry=described,
     message:
         "train {params.entry[label]}"
     script:

@@ -13,6 +13,7 @@ def or_fail(call, *args):
 
 
 STUDY = or_fail(parse_study, config, ", ".join(map(str, workflow.configfiles)) or "config")
+PUBLISHED = RESULTS / STUDY.name
 PLANS = []
 
 
@@ -67,7 +68,17 @@ def awaited_key():
     return digest_value([waiting.key for waiting in plan().awaited])
 
 
+def published(wildcards):
+    """Target: the study's publication, known once what later keys rest on is there."""
+    while plan().awaited and not workflow.dryrun:
+        checkpoints.milestone.get(key=awaited_key())
+    if plan().publication is None:
+        return list_manifests(plan().awaited)
+    return PUBLISHED / ".published" / plan().publication.key
+
+
 plan()
+forget_incomplete(PUBLISHED)
 
 
 onstart:

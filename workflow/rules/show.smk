@@ -1,19 +1,5 @@
 """Showing: figures, report, and publication under human names."""
 
-PUBLISHED = RESULTS / STUDY.name
-
-
-def published(wildcards):
-    """Target: the study's publication, known once what later keys rest on is there."""
-    while plan().awaited and not workflow.dryrun:
-        checkpoints.milestone.get(key=awaited_key())
-    if plan().publication is None:
-        return list_manifests(plan().awaited)
-    return PUBLISHED / ".published" / plan().publication.key
-
-
-forget_incomplete(PUBLISHED)
-
 
 rule figure:
     """One figure, as PDF, SVG, PNG and CSV."""
@@ -27,10 +13,10 @@ rule figure:
             category="Figures",
             labels=lambda wildcards: {"figure": find_entry(wildcards).label},
         ),
-    params:
-        entry=described,
     log:
         "results/logs/figure/{key}.log",
+    params:
+        entry=described,
     message:
         "draw figure {params.entry[label]}"
     script:
@@ -45,10 +31,10 @@ rule report:
         figures=needed("figures"),
     output:
         entry("report"),
-    params:
-        entry=described,
     log:
         "results/logs/report/{key}.log",
+    params:
+        entry=described,
     message:
         "write the report of {params.entry[label]}"
     script:
@@ -63,10 +49,10 @@ rule publication:
         figures=needed("figures"),
     output:
         f"{PUBLISHED}/.published/{{key}}",
-    params:
-        entry=described,
     log:
         "results/logs/publication/{key}.log",
+    params:
+        entry=described,
     message:
         f"publish under {PUBLISHED}/"
     script:

@@ -8,11 +8,11 @@ rule training_base:
     """The base as a plain model, and its own replies to benign prompts."""
     output:
         entry("training-base"),
-    params:
-        entry=described,
-    threads: 2
     log:
         "results/logs/training-base/{key}.log",
+    threads: 2
+    params:
+        entry=described,
     message:
         "prepare {params.entry[label]}"
     script:
@@ -26,11 +26,11 @@ rule training:
         start=needed("start"),
     output:
         entry("training"),
-    params:
-        entry=described,
-    threads: 2
     log:
         "results/logs/training/{key}.log",
+    threads: 2
+    params:
+        entry=described,
     message:
         "{params.entry[label]}"
     script:

@@ -7,10 +7,10 @@ rule vectors:
         activations=needed("activations"),
     output:
         entry("vectors"),
-    params:
-        entry=described,
     log:
         "results/logs/vectors/{key}.log",
+    params:
+        entry=described,
     message:
         "vectors of {params.entry[label]}"
     script:
@@ -24,10 +24,10 @@ rule lock:
         vectors=needed("vectors"),
     output:
         entry("lock"),
-    params:
-        entry=described,
     log:
         "results/logs/lock/{key}.log",
+    params:
+        entry=described,
     message:
         "lock the vectors of {params.entry[label]}"
     script:

@@ -9,10 +9,10 @@ rule indicators:
         conduct=needed("conduct"),
     output:
         entry("indicators"),
-    params:
-        entry=described,
     log:
         "results/logs/indicators/{key}.log",
+    params:
+        entry=described,
     message:
         "indicators and alarms"
     script:
@@ -44,10 +44,10 @@ rule sensitivity:
         indicators=needed("indicators"),
     output:
         entry("sensitivity"),
-    params:
-        entry=described,
     log:
         "results/logs/sensitivity/{key}.log",
+    params:
+        entry=described,
     message:
         "compare the conclusions of all variants"
     script:
