@@ -11,12 +11,15 @@ uses.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from emodrift.store.digest import digest_bytes, digest_value
+from emodrift.store.memory import Memory
 
 PACKAGE = __name__.partition(".")[0]
 LIBRARY = Path(__file__).parents[2]
@@ -62,7 +65,35 @@ def digest_code(*roots: str) -> str:
     str
         Hex digest.
     """
-    return digest_value(_follow(roots))
+    names = "|".join(sorted(_name(root) for root in roots))
+    memory = Memory(_find_memory())
+    match memory.recall(names):
+        case {"files": dict(files), "digest": str(digest)} if _stamp(files) == files:
+            return digest
+    reached = _follow(roots)
+    digest = digest_value(reached)
+    files = {str(_find_file(place)) for root in roots for place in [root.partition(":")[0]]}
+    files |= {str(_find_file(place.partition(":")[0])) for place in reached if ".py:" not in place}
+    memory.learn(names, {"files": _stamp(files), "digest": digest})
+    memory.save()
+    return digest
+
+
+def _find_memory() -> Path | None:
+    """File in which digests are remembered, beside the compiled library; None if it is read-only."""
+    folder = LIBRARY / PACKAGE / "__pycache__"
+    writable = os.access(folder if folder.is_dir() else folder.parent, os.W_OK)
+    return folder / "code_digests.json" if writable else None
+
+
+def _stamp(files: Iterable[str]) -> dict[str, list[int]]:
+    """Size, time and inode of files; none of one that is gone."""
+    stamps: dict[str, list[int]] = {}
+    for file in files:
+        with contextlib.suppress(OSError):
+            state = os.stat(file)
+            stamps[file] = [state.st_size, state.st_mtime_ns, state.st_ino]
+    return stamps
 
 
 def list_modules(*roots: str) -> list[str]:
