@@ -25,10 +25,10 @@ rule evals:
         indicators=needed("indicators"),
     output:
         entry("evals"),
-    params:
-        entry=described,
     log:
         "results/logs/evals/{key}.log",
+    params:
+        entry=described,
     message:
         "external evals beside the indicators"
     script:

@@ -80,7 +80,7 @@ def digest_code(*roots: str) -> str:
 
 
 def _find_memory() -> Path | None:
-    """File in which digests are remembered, beside the compiled library; None if it is read-only."""
+    """Where digests are remembered, beside the compiled library; None if that is read-only."""
     folder = LIBRARY / PACKAGE / "__pycache__"
     writable = os.access(folder if folder.is_dir() else folder.parent, os.W_OK)
     return folder / "code_digests.json" if writable else None
