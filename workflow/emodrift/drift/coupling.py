@@ -198,7 +198,7 @@ def describe_effects(question: Question, exact: xr.DataArray, gradients: xr.Data
                 {"concept": question.concepts[i], "metric": name}
                 | estimate
                 | {
-                    "bundle": question.concepts[i] in question.bundles,
+                    "bundle": i >= len(question.emotions),
                     "named": bool(named[i, column]),
                     "stability": float(steady.value[i]),
                     "stability_low": float(steady.low[i]),
@@ -313,7 +313,7 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
         (1, len(question.metrics)),
     )
     rows = [
-        {"concept": concept, "bundle": concept in question.bundles, "named": bool(named[i].any())}
+        {"concept": concept, "bundle": i >= len(question.emotions), "named": bool(named[i].any())}
         | modular[i]
         | tangled[i]
         for i, concept in enumerate(question.concepts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emodrift.show.report.tables import Table
-from emodrift.store.entry import entry_exists, read_manifest
+from emodrift.store.entry import entry_exists, map_inputs, read_manifest
 
 
 class Origin(NamedTuple):
@@ -38,21 +38,19 @@ def trace_origin(entries: Mapping[str, Any], study: Any) -> Origin:
 
 def walk_manifests(entries: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
     """Manifests of entries and of all that they were made from, so far as they still exist."""
-    waiting = [
-        path
-        for value in entries.values()
-        for path in (value if isinstance(value, list) else [value])
-    ]
+    waiting: list[Path] = []
+    map_inputs(entries, waiting.append)
     found: dict[Path, dict[str, Any]] = {}
     while waiting:
         path = waiting.pop()
         if path in found or not entry_exists(path):
             continue
-        found[path] = read_manifest(path)
-        store = path.parent.parent
-        for value in found[path].get("inputs", {}).values():
-            places = value if isinstance(value, list) else [value]
-            waiting += [store / place for place in places]
+        manifest = found[path] = read_manifest(path)
+        places: list[str] = []
+        map_inputs(manifest.get("inputs", {}), places.append)
+        if "contrasts" in manifest.get("context", {}):
+            places.append(manifest["context"]["contrasts"])
+        waiting += [path.parent.parent / place for place in places]
     return found
 
 
