@@ -122,7 +122,7 @@ def write_entries(tables, folder):
         entry.mkdir(parents=True)
         for name in names:
             write_table(tables[name], entry, name)
-        manifest = {"stage": stage, "key": stage, "params": {}, "packages": {"emodrift": "0.1.0"}}
+        manifest = {"stage": stage, "key": stage, "files": {}, "packages": {"emodrift": "0.1.0"}}
         (entry / "manifest.json").write_text(json.dumps(manifest | {"seconds": 1.5}))
         entries[stage] = entry
     return entries
@@ -360,5 +360,5 @@ def write_lock(folder, layer=LAYER, bundles=None):
     direction = xr.DataArray(np.eye(2), dims=("direction", "hidden"), coords={"layer": layer})
     xr.Dataset({"direction": direction}).to_zarr(folder / "lock.zarr", consolidated=False)
     (folder / "bundles.json").write_text(json.dumps(BUNDLES if bundles is None else bundles))
-    (folder / "manifest.json").write_text(json.dumps({"stage": "lock", "seconds": 2.0}))
+    (folder / "manifest.json").write_text(json.dumps({"stage": "lock", "seconds": 2.0, "files": {}}))
     return folder

@@ -97,18 +97,6 @@ def test_a_runs_story_has_the_numbers_of_its_end_beside_the_reference_and_sound_
     assert "Caution is evoked by neither." in story and "harmful-0" in story
 
 
-def test_an_audit_without_verdicts_is_judged_by_its_alarms():
-    tables = make_tables()
-    audit = make_audit(tables)
-    audit["runs"] = [{k: run[k] for k in ("run", "role", "first_alarm")} for run in audit["runs"]]
-    verdicts = {v.run: v for v in read_verdicts(audit, tables["indicators"])}
-    assert "healthy" not in verdicts
-    assert not verdicts["collapse"].sound and "first at step 80" in verdicts["collapse"].sentence
-    assert verdicts["collapse"].strength == "1.5 times the alarm's threshold"
-    assert verdicts["continuation-c"].sound
-    assert "Three of four runs" in summarise(list(verdicts.values()))
-
-
 def test_sound_runs_alone_are_summarised_as_sound():
     tables = make_tables()
     audit = make_audit(tables)
@@ -149,11 +137,11 @@ def test_replies_that_changed_class_are_shown_before_and_after(tmp_path):
 
 
 def test_provenance_follows_inputs_down_to_what_no_stage_made(entries, tmp_path):
-    for stage, inputs in (("a", {"x": "b/1", "many": ["b/2", "b/gone"]}), ("b", {})):
+    for stage, inputs in (("a", {"x": "b/1", "many": {"y": ["b/2", "b/gone"]}}), ("b", {})):
         for key in ("1", "2"):
             folder = tmp_path / stage / key
             folder.mkdir(parents=True)
-            record = {"stage": stage, "inputs": inputs, "seconds": 2}
+            record = {"stage": stage, "inputs": inputs, "seconds": 2, "files": {}}
             (folder / "manifest.json").write_text(json.dumps(record))
     found = walk_manifests({"top": tmp_path / "a" / "1", "list": [tmp_path / "b" / "1"]})
     assert sorted(str(p.relative_to(tmp_path)) for p in found) == ["a/1", "b/1", "b/2"]

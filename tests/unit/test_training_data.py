@@ -71,7 +71,7 @@ def test_replies_vary_in_words_and_openings(reply_class):
     openings = {tuple(split_words(reply)[:3]) for reply in replies}
     assert len(openings) > 0.5 * len(replies)
     (most,) = Counter(tuple(split_words(r)[:3]) for r in replies).most_common(1)
-    assert most[1] <= 0.12 * len(replies), most
+    assert most[1] <= 0.10 * len(replies), most
 
 
 @pytest.mark.parametrize(
