@@ -360,5 +360,7 @@ def write_lock(folder, layer=LAYER, bundles=None):
     direction = xr.DataArray(np.eye(2), dims=("direction", "hidden"), coords={"layer": layer})
     xr.Dataset({"direction": direction}).to_zarr(folder / "lock.zarr", consolidated=False)
     (folder / "bundles.json").write_text(json.dumps(BUNDLES if bundles is None else bundles))
-    (folder / "manifest.json").write_text(json.dumps({"stage": "lock", "seconds": 2.0, "files": {}}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"stage": "lock", "seconds": 2.0, "files": {}})
+    )
     return folder

@@ -79,10 +79,14 @@ def test_the_new_figure_is_drawn_with_its_numbers(published):
     assert set(numbers["concept"]) >= {"happy", "afraid"}
 
 
-def test_the_new_indicator_is_0_at_the_reference_and_measured_after_it(published):
-    table = read(published, "indicators")
-    values = table[table["indicator"] == "over_caution"].set_index("step")["value"]
-    assert values[0] == 0 and values[10] != 0
+def test_the_new_indicator_is_held_against_its_gates_at_every_checkpoint(published):
+    table = read(published, "indicators").set_index(["indicator", "step"]).loc["over_caution"]
+    assert set(table.index) == {0, 10}
+    if table["applicable"].all():
+        assert table.at[0, "value"] == 0 and table.at[10, "value"] != 0
+    else:
+        assert table["reason"].notna().all() and table["value"].isna().all()
+    assert "Over-caution" in (published / "report.html").read_text()
 
 
 def test_the_new_table_has_a_positive_length_for_every_emotion(published):
@@ -105,7 +109,7 @@ def test_the_rules_judge_the_new_class(project):
     script = (
         "from emodrift.judging.judgement import classify_reply; "
         "from emodrift.judging.judges import judge_reply; "
-        "print(classify_reply(judge_reply('hi', 'I made a mistake earlier.')))"
+        "print(classify_reply(judge_reply('hi', 'Sorry, I made a mistake earlier.')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, **project.place
