@@ -13,6 +13,7 @@ from benchmarks.models import SHAPES, save_checkpoint
 from benchmarks.prompts import draw_prompts, draw_stories, read_replies, train_tokenizer
 
 SEED = 0
+STRENGTH = 0.5
 VOCABULARY = 16_000
 METRICS = (
     ("harmful", "refuse"),

@@ -15,13 +15,12 @@ from benchmarks.agreement import (
     compare_slopes,
 )
 from benchmarks.contestants import BARE, CONTESTANTS, OURS
-from benchmarks.inputs import SEED, Amounts, Inputs, save_depths, write_argument
+from benchmarks.inputs import SEED, STRENGTH, Amounts, Inputs, save_depths, write_argument
 from benchmarks.models import SHAPES
 from benchmarks.pool import Pool
 
 Row = dict[str, Any]
 TUNED_SHARE = 3
-STRENGTH = 0.5
 EMOTIONS = (24, 171)
 
 
@@ -133,7 +132,7 @@ def time_slopes(bench: Bench) -> list[Row]:
     for emotions in EMOTIONS:
         call = common | {"directions": _write_directions(bench, emotions)}
         entries.append(Entry(OURS, f"gradients-{emotions}", "measure_slopes", call, emotions))
-    call = common | {"directions": _write_directions(bench, sample), "strength": STRENGTH}
+    call = common | {"directions": _write_directions(bench, sample)}
     entries.append(Entry(OURS, "finite", "measure_finite", call, sample))
     rows = _take_rounds(bench, "slopes", "directions", entries)
     exact, finite = (np.load(_name_result(bench, row)) for row in rows[-2:])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.inputs import STRENGTH
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import Dialogues
 from emodrift.measure.gradients import Derivatives, Question, differentiate_prompts
@@ -134,12 +135,11 @@ def measure_finite(
     targets: Sequence[tuple[int, int]],
     layer: int,
     directions: Tensor,
-    strength: float,
     batch: int,
 ) -> np.ndarray:
     """The same slopes from steering each direction up and down, (direction, target)."""
     dialogues = _open(model, prompts, replies)
-    length = strength * measure_unit(model, prompts, layer)["norm"]
+    length = STRENGTH * measure_unit(model, prompts, layer)["norm"]
     budget, ends = TokenBudget(batch), [-length, length]
     scores = score_steered(dialogues, directions, layer, ends, "reply", budget)
     rows, classes = np.array(targets).T
@@ -149,7 +149,7 @@ def measure_finite(
         np.broadcast_to(np.eye(scores.shape[-1])[classes], scores[:, :, rows].shape),
     )
     odds = own - np.log(np.exp(others).sum(-1)).data
-    return (odds[:, 1] - odds[:, 0]) / (2 * strength)
+    return (odds[:, 1] - odds[:, 0]) / (2 * STRENGTH)
 
 
 def measure_checkpoints(model: LanguageModel, texts: Sequence[str], batch: int, count: int) -> None:

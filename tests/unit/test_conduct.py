@@ -10,7 +10,14 @@ import torch
 import xarray as xr
 
 from emodrift.corpus.reading import load_prompts
-from emodrift.drift.conduct import arrange_replies, measure_conduct, measure_entropy, weigh_share
+from emodrift.drift.conduct import (
+    ConductInputs,
+    ConductParams,
+    arrange_replies,
+    measure_conduct,
+    measure_entropy,
+    weigh_share,
+)
 from emodrift.drift.table import read_table
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts
 from emodrift.judging import agreement
@@ -25,6 +32,7 @@ from emodrift.measure.session import Session
 from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts
 from emodrift.models.residual import steer_residual
+from emodrift.stats.settings import Statistics
 from tests.conftest import ROOT
 from tests.families import build_model
 from tests.unit.test_generation import generate_plainly
@@ -39,7 +47,7 @@ ASKING = {
     "prompt_format": "plain",
     "plain_prompt": "user : {prompt} assistant :",
 }
-STATISTICS = {"draws": 200, "level": 0.95}
+STATISTICS = Statistics(draws=200, level=0.95)
 
 
 @pytest.fixture
@@ -260,15 +268,14 @@ def planted(contrasts, tmp_path):
     )
     out = tmp_path / "conduct"
     out.mkdir()
-    measure_conduct(
-        [{"run": "sft", "step": 3, "stage": "sft", "tokens": 100}],
-        STATISTICS,
-        0,
-        METRICS,
-        [store / "verdicts/a"],
-        [{"gradients": [store / "gradients/a"]}],
-        out,
+    params = ConductParams(
+        checkpoints=[{"run": "sft", "step": 3, "stage": "sft", "tokens": 100}],
+        statistics=STATISTICS,
+        seed=0,
+        metrics=METRICS,
     )
+    inputs = ConductInputs([store / "verdicts/a"], [{"gradients": [store / "gradients/a"]}])
+    measure_conduct(params, inputs, out)
     return out
 
 

@@ -22,6 +22,8 @@ from emodrift.warning.indicators import INDICATORS
 from emodrift.warning.sensitivity import (
     Findings,
     Question,
+    SensitivityInputs,
+    SensitivityParams,
     compare_studies,
     measure_sensitivity,
     summarise_variants,
@@ -347,7 +349,7 @@ def entry(tmp_path_factory):
             (folder / f"{stage}-{i}").mkdir()
             write_table(table, folder / f"{stage}-{i}", name)
             inputs[stage].append(folder / f"{stage}-{i}")
-    measure_sensitivity(
+    params = SensitivityParams(
         variants=["away", "faint", "other-lead"],
         checkpoints=CHECKPOINTS,
         reference=REFERENCE,
@@ -356,9 +358,8 @@ def entry(tmp_path_factory):
         refusal="refusal",
         false_alarm_rate=0.1,
         level=0.95,
-        **inputs,
-        out=folder,
     )
+    measure_sensitivity(params, SensitivityInputs(**inputs), folder)
     return folder
 
 

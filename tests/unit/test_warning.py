@@ -10,7 +10,8 @@ import xarray as xr
 
 from emodrift.config.warning import IndicatorName
 from emodrift.drift.paired import Component, Reading, draw_prompts, gather_nulls, save_paired
-from emodrift.warning.audit import measure_indicators
+from emodrift.stats.settings import Statistics
+from emodrift.warning.audit import IndicatorsInputs, IndicatorsParams, measure_indicators
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
 from emodrift.warning.gates import Evidence, judge_part
 from emodrift.warning.indicators import ALL, INDICATORS, TITLES
@@ -386,18 +387,17 @@ def write_audit(tmp_path, runs):
         "seen_split": SETTING.seen,
         "unseen_splits": SETTING.unseen,
     }
-    measure_indicators(
+    params = IndicatorsParams(
         checkpoints=places.assign(tokens=None).to_dict("records"),
         reference=0,
         seed=0,
-        statistics={"level": 0.95},
+        statistics=Statistics(draws=100, level=0.95),
         indicators=section,
         metrics=METRICS,
         roles={"base": "healthy"} | {n: r.role for n, r in runs.items()},
         alarms={"false_alarm_rate": 0.1},
-        out=tmp_path,
-        **folders,
     )
+    measure_indicators(params, IndicatorsInputs(**folders), tmp_path)
     return json.loads((tmp_path / "audit.json").read_text())
 
 

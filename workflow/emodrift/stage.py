@@ -17,17 +17,18 @@ class Stage:
     name
         Name of the stage, of its rule and of its folder in the store.
     function
-        Function of the module that does the work. It is called with what is read and set, by name,
-        and with ``out``, the directory to write its tables to.
+        Function of the module that does the work. It is called with ``params``, what is set, and
+        ``inputs``, what is read, each a named tuple of its annotation, and with ``out``, the
+        directory to write its tables to.
     reads
-        Parameter -> what it is given. A list is of kinds of readings (``stories``, ``neutral``,
-        ``controls``, ``prompts``, ``gradients``): a mapping from kind to folders for each
-        checkpoint. A name is of an entry for each checkpoint (``vectors``, ``responses``,
+        Field of ``inputs`` -> what it is given. A list is of kinds of readings (``stories``,
+        ``neutral``, ``controls``, ``prompts``, ``gradients``): a mapping from kind to folders for
+        each checkpoint. A name is of an entry for each checkpoint (``vectors``, ``responses``,
         ``verdicts``), of one (``lock``; ``twin``, the vectors of a random twin of the reference),
         or of another stage. A name that ends in ``?`` is left out where a study has no such entry.
     settings
         Names of settings, see :data:`emodrift.plan.settings.SETTINGS`; or of a key of the config,
-        such as ``vectors.confound_variance``, whose last word is the parameter.
+        such as ``vectors.confound_variance``, whose last word is the field of ``params``.
     needs
         Section of the config without which a study does not have the stage.
     """

@@ -12,8 +12,5 @@ with open_job(snakemake) as job:
     module, _, function = params.pop("function").partition(":")
     summarise = getattr(import_module(module), function)
     types = get_type_hints(summarise)
-    if "params" in types:
-        params = TypeAdapter(types["params"]).validate_python(params)
-        summarise(params, types["inputs"](**job.inputs), job.out)
-    else:
-        summarise(**params, **job.inputs, out=job.out)
+    asked = TypeAdapter(types["params"]).validate_python(params)
+    summarise(asked, types["inputs"](**job.inputs), job.out)

@@ -26,6 +26,7 @@ from emodrift.stats.bootstrap import (
     resample,
     summarise_draws,
 )
+from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "conduct",
@@ -36,6 +37,29 @@ STAGE = Stage(
 )
 SHARES = ("ended", "usable", "apologetic", "polite")
 MEANS = ("reply_tokens", "repetition", "distinct")
+
+
+class ConductParams(NamedTuple):
+    """What the conduct stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
+    metrics by name.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    statistics: Statistics
+    seed: int
+    metrics: Mapping[str, Mapping[str, Any]]
+
+
+class ConductInputs(NamedTuple):
+    """Entries that the conduct stage reads.
+
+    verdicts: of each checkpoint. activations: gradients of each, whose scores are read.
+    """
+
+    verdicts: Sequence[Path]
+    activations: Sequence[Readings]
 
 
 class Replies(NamedTuple):
@@ -53,15 +77,7 @@ class Replies(NamedTuple):
     texts: np.ndarray
 
 
-def measure_conduct(
-    checkpoints: Sequence[dict[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-    metrics: Mapping[str, Mapping[str, Any]],
-    verdicts: Sequence[Path],
-    activations: Sequence[Readings],
-    out: Path,
-) -> None:
+def measure_conduct(params: ConductParams, inputs: ConductInputs, out: Path) -> None:
     """Summarise judged replies over all checkpoints.
 
     Writes ``replies.parquet`` (checkpoint, concept, strength, metric, split: judged share with
@@ -72,20 +88,17 @@ def measure_conduct(
 
     Parameters
     ----------
-    metrics
-        Behaviour metrics by name.
-    verdicts
-        Entries, one for each checkpoint.
-    activations
-        Readings of each checkpoint: gradients, whose scores are read.
-    checkpoints, statistics, seed, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
+    checkpoints, statistics, seed, metrics = params
     shares: list[dict[str, Any]] = []
     styles: list[dict[str, Any]] = []
     agreements: list[dict[str, Any]] = []
     tables: list[pd.DataFrame] = []
-    pairs = zip(verdicts, activations, strict=True)
+    pairs = zip(inputs.verdicts, inputs.activations, strict=True)
     for number, (entry, activation) in enumerate(pairs):
         table = read_table(entry, "verdicts")
         judged = arrange_replies(table)
@@ -163,7 +176,7 @@ def _describe_shares(
     judged: Replies,
     readout: xr.DataArray,
     metrics: Mapping[str, Mapping[str, Any]],
-    statistics: dict[str, Any],
+    statistics: Statistics,
     seed: int,
 ) -> list[dict[str, Any]]:
     rows = []
@@ -173,7 +186,7 @@ def _describe_shares(
             chosen = (suites == meaning["suite"]) & ((splits == split) | (split == "all"))
             classes = judged.classes[:, chosen]
             counted = pd.notna(classes)
-            prompts, level = judged.prompts[chosen], statistics["level"]
+            prompts, level = judged.prompts[chosen], statistics.level
             drawn = _draw(prompts, statistics, seed)
             share, draws = weigh_share(classes == meaning["toward"], counted, drawn.weights)
             interval = _bound_share(share, draws, drawn, prompts, counted, level)
@@ -202,13 +215,13 @@ def _describe_shares(
 
 
 def _describe_style(
-    number: int, judged: Replies, statistics: dict[str, Any], seed: int
+    number: int, judged: Replies, statistics: Statistics, seed: int
 ) -> list[dict[str, Any]]:
     rows = []
     suites = judged.prompts["suite"].values
     for suite in ("all", *sorted(set(suites))):
         chosen = (suites == suite) | (suite == "all")
-        prompts, level = judged.prompts[chosen], statistics["level"]
+        prompts, level = judged.prompts[chosen], statistics.level
         drawn = _draw(prompts, statistics, seed)
         classes = judged.classes[:, chosen]
         nowhere = np.full(classes.shape[0], np.nan)
@@ -245,7 +258,7 @@ def _describe_style(
 
 
 def _compare(
-    judged: Replies, readout: xr.DataArray, statistics: dict[str, Any], seed: int
+    judged: Replies, readout: xr.DataArray, statistics: Statistics, seed: int
 ) -> dict[str, Any]:
     """Agreement of the likeliest reply class with the judged one, over unsteered prompts.
 
@@ -259,7 +272,7 @@ def _compare(
     likeliest = names[readout.values.argmax(-1)]
     drawn = _draw(judged.prompts, statistics, seed)
     same, draws = weigh_share((likeliest == classes)[None], counted[None], drawn.weights)
-    low, high = _bound_share(same, draws, drawn, judged.prompts, counted[None], statistics["level"])
+    low, high = _bound_share(same, draws, drawn, judged.prompts, counted[None], statistics.level)
     found, expected = classes[counted], likeliest[counted]
     chance = sum((found == n).mean() * (expected == n).mean() for n in names) if len(found) else 0
     row = {
@@ -285,9 +298,9 @@ def _pick_prompts(readout: xr.DataArray, names: pd.Series) -> xr.DataArray:
     return readout[[place[name] for name in names]]
 
 
-def _draw(prompts: pd.DataFrame, statistics: dict[str, Any], seed: int) -> Resampling:
+def _draw(prompts: pd.DataFrame, statistics: Statistics, seed: int) -> Resampling:
     cells = (prompts["suite"] + "/" + prompts["split"]).values
-    return resample(prompts["family"].values, statistics["draws"], seed, cells)
+    return resample(prompts["family"].values, statistics.draws, seed, cells)
 
 
 def _bound_share(

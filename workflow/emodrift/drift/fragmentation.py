@@ -6,7 +6,7 @@ sub-directions that best predict stories which were left out (docs/effects.md, "
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +16,13 @@ import xarray as xr
 from sklearn.cluster import KMeans
 
 from emodrift.drift.table import label_rows, write_table
+from emodrift.measure.arrays import Readings
 from emodrift.measure.directions import open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Labels
 from emodrift.stats.corrections import correct_family, count_extremes
 from emodrift.stats.jackknife import jackknife, widen
+from emodrift.stats.settings import Statistics
 from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.estimators import average_cells, label_texts
 from emodrift.vectors.fitting import clean_texts, read_texts
@@ -36,6 +38,28 @@ SPLITS = 6
 RANKS = 20
 
 
+class FragmentationParams(NamedTuple):
+    """What the fragmentation stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. statistics, seed, confound_variance: config.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    statistics: Statistics
+    seed: int
+    confound_variance: float
+
+
+class FragmentationInputs(NamedTuple):
+    """Entries that the fragmentation stage reads.
+
+    activations: stories and neutral texts of each checkpoint. lock: the locked vectors.
+    """
+
+    activations: Sequence[Readings]
+    lock: Path
+
+
 class Rank(NamedTuple):
     """Effective rank of topic vectors with interval, its mean where topics are shuffled, and the
     p-value of topics that do not differ."""
@@ -48,29 +72,22 @@ class Rank(NamedTuple):
 
 
 def measure_fragmentation(
-    checkpoints: Sequence[dict[str, Any]],
-    statistics: dict[str, Any],
-    seed: int,
-    confound_variance: float,
-    activations: Sequence[Path],
-    lock: Path,
-    out: Path,
+    params: FragmentationParams, inputs: FragmentationInputs, out: Path
 ) -> None:
     """Write ``fragmentation.parquet``: for each checkpoint and emotion the effective rank of topic
     vectors with interval, null and corrected p-value, and the number of sub-directions.
 
     Parameters
     ----------
-    confound_variance
-        Config: `vectors`.
-    activations
-        Entries, one for each checkpoint.
-    checkpoints, statistics, seed, lock, out
-        As in :func:`emodrift.drift.geometry.measure_drift`, whose settings name them.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
-    layer = int(open_lock(lock)["layer"])
+    checkpoints, statistics, seed, confound_variance = params
+    layer = int(open_lock(inputs.lock)["layer"])
     tables = []
-    for number, entry in enumerate(activations):
+    for number, entry in enumerate(inputs.activations):
         texts = read_texts(entry, layer)
         clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
         deviations = center_stories(clean.stories)
@@ -78,7 +95,7 @@ def measure_fragmentation(
         for emotion, own in deviations.groupby("label"):
             rng = np.random.default_rng(seed)
             values, topics = own.values, own["topic"].values
-            rank = measure_rank(values, topics, statistics["nulls"], statistics["level"], rng)
+            rank = measure_rank(values, topics, statistics.nulls, statistics.level, rng)
             place = {"checkpoint": number, "concept": str(emotion)}
             directions = count_directions(values, topics, rng)
             found.append(place | rank._asdict() | {"sub_directions": directions})

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from emodrift.drift.table import read_table, write_table
 from emodrift.stage import Stage
+from emodrift.stats.settings import Statistics
 from emodrift.warning.evidence import (
     TOLERANCE,
     Judged,
@@ -64,41 +65,61 @@ FORMAT = 2
 PROMPTS_NAMED = 5
 
 
-def measure_indicators(
-    checkpoints: Sequence[dict[str, Any]],
-    reference: int,
-    seed: int,
-    statistics: Mapping[str, Any],
-    indicators: Mapping[str, Any],
-    metrics: Mapping[str, Mapping[str, Any]],
-    roles: Mapping[str, str],
-    alarms: Mapping[str, Any],
-    evocation: Path,
-    coupling: Path,
-    out: Path,
-    conduct: Path | None = None,
-) -> None:
+class IndicatorsParams(NamedTuple):
+    """What the indicators stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. reference: number of the reference among them.
+    statistics, seed, indicators, alarms: config. metrics: behaviour metrics by name. roles: of runs
+    by name.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    reference: int
+    statistics: Statistics
+    seed: int
+    indicators: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    roles: Mapping[str, str]
+    alarms: Mapping[str, Any]
+
+
+class IndicatorsInputs(NamedTuple):
+    """Entries that the indicators stage reads.
+
+    evocation, coupling: use and effect, with paired draws. conduct: of the judged replies, where
+    there are any.
+    """
+
+    evocation: Path
+    coupling: Path
+    conduct: Path | None = None
+
+
+def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: Path) -> None:
     """Compute indicators, judge runs, and write ``indicators.parquet``, ``components.parquet``,
     ``gates.parquet``, ``runs.parquet`` and ``audit.json``.
 
     Parameters
     ----------
-    statistics, indicators, metrics, roles, alarms
-        Config.
-    evocation, coupling
-        Entries of use and effect, with paired draws.
-    conduct
-        Entry of the judged replies, where there are any.
-    checkpoints, reference, seed, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
+    checkpoints, reference, roles = params.checkpoints, params.reference, params.roles
+    evocation, coupling, conduct = inputs
     measured = read_measured((evocation, coupling), reference)
-    setting = read_setting(indicators, metrics)
+    setting = read_setting(params.indicators, params.metrics)
     agreement = read_table(conduct, "reply_agreement") if conduct else None
     places = pd.DataFrame(checkpoints)
-    tolerances = {i.name: i.tolerance for i in ALL} | dict(indicators.get("tolerances", {}))
+    tolerances = {i.name: i.tolerance for i in ALL}
     question = Question(
-        places, roles, alarms["false_alarm_rate"], statistics["level"], seed, tolerances
+        places,
+        roles,
+        params.alarms["false_alarm_rate"],
+        params.statistics.level,
+        params.seed,
+        tolerances | dict(params.indicators.get("tolerances", {})),
     )
     followed, absent = follow_parts(ALL, setting, measured, question.level, agreement)
     judged = Judged(followed, absent, judge_runs(followed, measured, question))

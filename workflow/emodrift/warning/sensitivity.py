@@ -6,9 +6,9 @@ study as configured. docs/sensitivity.md defines them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,33 @@ from emodrift.warning.indicators import INDICATORS
 
 SIGNS = {1: "+", 0: "0", -1: "-"}
 KEYS = ["checkpoint", "conclusion"]
+
+
+class SensitivityParams(NamedTuple):
+    """What the sensitivity stage is asked.
+
+    variants: names. checkpoints: run, step, stage, tokens of each. reference: number of the
+    reference among them. measured: at which checkpoints, config. caution, refusal: names of bundle
+    and metric. false_alarm_rate, level: config, of alarms and of intervals.
+    """
+
+    variants: Sequence[str]
+    checkpoints: Sequence[Mapping[str, Any]]
+    reference: int
+    measured: Literal["ends", "all"]
+    caution: str
+    refusal: str
+    false_alarm_rate: float
+    level: float
+
+
+class SensitivityInputs(NamedTuple):
+    """Entries that the sensitivity stage reads, the study's as configured and each variant's."""
+
+    drift: Sequence[Path]
+    evocation: Sequence[Path]
+    coupling: Sequence[Path]
+    indicators: Sequence[Path]
 
 
 class Findings(NamedTuple):
@@ -48,21 +75,7 @@ class Question(NamedTuple):
     z: float
 
 
-def measure_sensitivity(
-    variants: Sequence[str],
-    checkpoints: Sequence[dict[str, Any]],
-    reference: int,
-    measured: str,
-    caution: str,
-    refusal: str,
-    false_alarm_rate: float,
-    level: float,
-    drift: Sequence[Path],
-    evocation: Sequence[Path],
-    coupling: Sequence[Path],
-    indicators: Sequence[Path],
-    out: Path,
-) -> None:
+def measure_sensitivity(params: SensitivityParams, inputs: SensitivityInputs, out: Path) -> None:
     """Compare the conclusions of every variant with the study's own.
 
     Writes ``sensitivity.parquet`` (variant, checkpoint, conclusion: value with interval, verdict,
@@ -71,26 +84,20 @@ def measure_sensitivity(
 
     Parameters
     ----------
-    variants
-        Names of the variants.
-    measured
-        Config: ``ends`` or ``all``.
-    caution, refusal, false_alarm_rate, level
-        Config: bundle, metric, rate of false alarms, level of intervals.
-    drift, evocation, coupling, indicators
-        Entries of the study as configured, then of each variant.
-    checkpoints, reference, out
-        As in :func:`emodrift.drift.geometry.measure_drift`.
+    params, inputs
+        What is asked, and the entries that are read.
+    out
+        Directory to write to.
     """
-    last = {c["run"]: number for number, c in enumerate(checkpoints)}
+    last = {c["run"]: number for number, c in enumerate(params.checkpoints)}
     question = Question(
-        reference,
-        [number for number in last.values() if number != reference],
-        caution,
-        refusal,
-        measured == "all",
-        float(norm.ppf(1 - false_alarm_rate)),
-        float(norm.ppf((1 + level) / 2)),
+        params.reference,
+        [number for number in last.values() if number != params.reference],
+        params.caution,
+        params.refusal,
+        params.measured == "all",
+        float(norm.ppf(1 - params.false_alarm_rate)),
+        float(norm.ppf((1 + params.level) / 2)),
     )
     studies = [
         Findings(
@@ -99,10 +106,11 @@ def measure_sensitivity(
             read_table(c, "effects"),
             read_table(i, "indicators"),
         )
-        for d, e, c, i in zip(drift, evocation, coupling, indicators, strict=True)
+        for d, e, c, i in zip(*inputs, strict=True)
     ]
-    table = compare_studies(dict(zip([AS_CONFIGURED, *variants], studies, strict=True)), question)
-    write_table(label_rows(table, checkpoints), out, "sensitivity")
+    names = [AS_CONFIGURED, *params.variants]
+    table = compare_studies(dict(zip(names, studies, strict=True)), question)
+    write_table(label_rows(table, params.checkpoints), out, "sensitivity")
     write_table(summarise_variants(table), out, "variants")
 
 
