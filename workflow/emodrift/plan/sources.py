@@ -128,7 +128,7 @@ def describe_writing(
         "homographs": sorted(taxonomy.get("homographs", [])),
         "dtype": None if writer.endpoint else compute.dtype,
     }
-    context = {"parallel": writer.parallel}
+    context: dict[str, Any] = {"parallel": writer.parallel}
     if writer.endpoint:
         context |= {"key_variable": writer.key_variable, "timeout": writer.timeout}
         return Writing(params, {}, {"connection": context, "model": None})

@@ -106,7 +106,11 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: 
 
 
 def draw_nulls(
-    activations: Path, layer: int, confound_variance: float, number: int, rng: np.random.Generator
+    activations: Readings,
+    layer: int,
+    confound_variance: float,
+    number: int,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
     """Null directions (null, hidden) of each kind at a layer, fitted like the emotions'."""
     texts = read_texts(activations, layer)
