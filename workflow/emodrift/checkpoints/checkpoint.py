@@ -6,6 +6,7 @@ Names, paths and steps are labels: two names for the same weights share every re
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def find_reference(checkpoints: list[Checkpoint], reference: Reference) -> Check
 
 def find_last_checkpoint(folder: Path) -> Path:
     """Trainer checkpoint directory of the highest step in a folder."""
-    return max(folder.glob("checkpoint-*"), key=lambda path: read_step(path.name))
+    return max(folder.glob("checkpoint-*"), key=lambda path: read_step(path.name) or 0)
 
 
 def _point_at(source: CheckpointSource, folder: Path) -> CheckpointSource:
@@ -189,6 +190,7 @@ def _find(
     if source.repo:
         found = _find_on_hub(source, key, allow_pickle, revisions)
     else:
+        assert source.path
         pattern = source.path
         paths = sorted(Path(p) for p in glob.glob(str(expand(pattern, key))))
         paths = [p for p in paths if is_folder(p) or is_gguf(p)]
@@ -212,12 +214,15 @@ def _find(
 def _find_on_hub(
     source: CheckpointSource, key: str, allow_pickle: bool, revisions: Path | None
 ) -> list[Found]:
-    counts = source.token_counts or (None,) * len(source.steps)
-    labels = list(zip(source.steps, counts, strict=True)) or [(None, None)]
-    places = [
-        tuple(p.format(step=step, tokens=count) for p in (source.revision, source.subfolder))
-        for step, count in labels
-    ]
+    assert source.repo
+    steps: Sequence[int | None] = source.steps or (None,)
+    counts: Sequence[int | None] = source.token_counts or (None,) * len(steps)
+    labels = list(zip(steps, counts, strict=True))
+
+    def fill(pattern: str, step: int | None, count: int | None) -> str:
+        return pattern.format(step=step, tokens=count)
+
+    places = [(fill(source.revision, *label), fill(source.subfolder, *label)) for label in labels]
     answers = find_revisions(source.repo, places, key, revisions)
     found = []
     for (step, count), place, answer in zip(labels, places, answers, strict=True):
@@ -225,7 +230,7 @@ def _find_on_hub(
         tokens = told.tokens if told else None
         if count is not None:
             tokens = count_tokens(source.revision + source.subfolder, count)
-        there = read_hub(source.repo, *place, answer, key, allow_pickle, source.adapter)
+        there = read_hub(source.repo, place[0], place[1], answer, key, allow_pickle, source.adapter)
         step = told.step if step is None and told else step
         found.append(replace(there, step=step, tokens=tokens))
     return found

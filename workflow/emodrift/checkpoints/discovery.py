@@ -95,7 +95,8 @@ def _see_siblings(parent: Path, folders: Sequence[Path], digests: FileDigests) -
     pattern = f"{parent}/{stem}*"
     whole = len(seen) > 1 and {Path(p) for p in glob.glob(pattern)} == {*folders}
     alone = len(folders) == 1 and not read_name(folders[0].name)
-    origin, notes = (folders[0] if alone else parent), ()
+    origin = folders[0] if alone else parent
+    notes: tuple[str, ...] = ()
     if origin == parent and _is_checkpoint(parent):
         own = _see_folder(parent, digests)
         twin = next((s.place for s in seen if s.identity == own.identity), None)

@@ -60,7 +60,7 @@ def find_revisions(
     asked = {n: place for n, place in zip(names, places, strict=True) if n not in known}
     if asked:
         with ThreadPoolExecutor(QUESTIONS_AT_A_TIME) as pool:
-            told = pool.map(lambda place: _ask_hub(repo, *place, key), asked.values())
+            told = pool.map(lambda place: _ask_hub(repo, place[0], place[1], key), asked.values())
             known |= dict(zip(asked, told, strict=True))
         for name in asked:
             # an answer without weights comes from a cache of but a part: ask again next time

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from emodrift.checkpoints.found import Found
 from emodrift.checkpoints.hub import find_revisions
 from emodrift.checkpoints.names import Named, read_name
 from emodrift.checkpoints.places import read_hub
@@ -149,7 +150,7 @@ def _find_pattern(told: dict[str, Named]) -> str | None:
     pattern = named[0].pattern
     if any(n.digits > len(str(n.step)) for n in named):
         pattern = pattern.replace("{step}", f"{{step:0{min(n.digits for n in named)}d}}")
-    filled = {pattern.format(step=n.step, tokens=n.count) for n in named}
+    filled = {pattern.format(step=n.step, tokens=n.spelled) for n in named}
     return pattern if filled == {*told} else None
 
 
@@ -163,7 +164,9 @@ def _see_places(repo: str, places: Sequence[tuple[str, str]]) -> list[Sighting]:
     sightings = []
     for place, answer in zip(places, find_revisions(repo, places, KEY, None), strict=True):
         try:
-            found = read_hub(repo, *place, answer, KEY, allow_pickle=False)
+            found: Found | EmodriftError = read_hub(
+                repo, place[0], place[1], answer, KEY, allow_pickle=False
+            )
         except EmodriftError as error:
             found = error
         size = measure_downloads(getattr(found, "downloads", ()))

@@ -29,7 +29,7 @@ class Named(NamedTuple):
         Step, or number of the checkpoint.
     tokens
         Training tokens, if the name says.
-    count
+    spelled
         The tokens as the name spells them, without their unit.
     pattern
         The name with ``{step}`` and ``{tokens}`` in place of the numbers.
@@ -40,7 +40,7 @@ class Named(NamedTuple):
     stage: str
     step: int
     tokens: int | None
-    count: int | None
+    spelled: int | None
     pattern: str
     digits: int
 
@@ -57,7 +57,7 @@ def read_name(name: str) -> Named | None:
         stage=found["stage"],
         step=int(found["step"]),
         tokens=None if count is None else count * UNITS[unit],
-        count=count,
+        spelled=count,
         pattern=f"{name[: found.start('step')]}{{step}}{rest}",
         digits=len(found["step"]),
     )

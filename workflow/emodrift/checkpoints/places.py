@@ -276,6 +276,7 @@ def add_base(
     EmodriftError
         Its base is not named or cannot be found, or it cannot be merged into weights.
     """
+    assert found.adapter is not None
     kind = str(found.adapter.get("peft_type", "LORA"))[:40]
     if found.adapter.get("megatron_config"):
         raise EmodriftError(
@@ -328,12 +329,13 @@ def read_model(
     if place.suffix == SUFFIX:
         raise EmodriftError(f"{key}: there is no file {model} (seen from {Path.cwd()})")
     repo, _, revision = model.partition("@")
-    at = (revision or "main", "")
-    (answer,) = find_revisions(repo, [at], key, revisions)
-    return read_hub(repo, *at, answer, key, allow_pickle, adapter=False)
+    revision = revision or "main"
+    (answer,) = find_revisions(repo, [(revision, "")], key, revisions)
+    return read_hub(repo, revision, "", answer, key, allow_pickle, adapter=False)
 
 
 def _name_base(found: Found, key: str) -> str:
+    assert found.adapter is not None
     name, revision = (found.adapter.get(k) for k in ("base_model_name_or_path", "revision"))
     if not name:
         raise EmodriftError(f"{key}: the adapter {found.location} names no base; set `base`")

@@ -14,8 +14,10 @@ from emodrift.errors import EmodriftError
 from emodrift.store.downloads import Download
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
-STAGES = ("sft", "dpo", "kto", "orpo", "grpo", "ppo", "rlvr", "rlhf", "rl", "instruct", "chat")
-STAGES += ("think", "base")
+STAGES = (
+    *("sft", "dpo", "kto", "orpo", "grpo", "ppo", "rlvr", "rlhf", "rl"),
+    *("instruct", "chat", "think", "base"),
+)
 FIRST_STAGE = "base"
 
 
@@ -155,6 +157,7 @@ def list_sources(series: Series) -> list[dict[str, Any]]:
     if "repo" in pattern:
         pattern = pattern | {"steps": [s.step for s in good]}
         if "{tokens}" in f"{pattern.get('revision')}{pattern.get('subfolder')}":
-            counts = [read_name(s.place.rpartition("/")[2]).count for s in good]
+            named = [read_name(s.place.rpartition("/")[2]) for s in good]
+            counts = [name and name.spelled for name in named]
             pattern = pattern | {"token_counts": counts}
     return [*sources, pattern]

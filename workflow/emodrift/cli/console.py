@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +31,7 @@ def print_table(
     terminal = sys.stdout.isatty()
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        justify = "right" if column in right else "left"
+        justify: Literal["right", "left"] = "right" if column in right else "left"
         table.add_column(column, justify=justify, no_wrap=not terminal)
     for row in rows:
         table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))

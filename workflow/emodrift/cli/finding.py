@@ -122,7 +122,8 @@ def download_checkpoints(config: Config = DEFAULT) -> None:
     checkpoints = [c for c in list_hub_checkpoints(study) if c.downloads]
     downloads = {d.place: d for c in checkpoints for d in c.downloads}
     missing = {p: size for p, d in downloads.items() if (size := sum(list_missing(d).values()))}
-    need = Need(*[sum(missing.values())] * 2, further=0)
+    whole = sum(missing.values())
+    need = Need(whole, whole, further=0)
     print(judge_space(need, len(missing), measure_free_space(), kept=True))
     for checkpoint in checkpoints:
         for location in (checkpoint.location, checkpoint.location.get("base", {})):

@@ -75,7 +75,7 @@ class CheckpointSource(Section):
         except ValueError as error:
             raise ValueError(f"the pattern {pattern!r} cannot be filled in ({error})") from None
         places = {name for _, name, _, _ in parsed}
-        padded = all(PADDING.fullmatch(form) and not kind for _, _, form, kind in parsed)
+        padded = all(PADDING.fullmatch(form or "") and not kind for _, _, form, kind in parsed)
         if not padded or not places <= {"step", "tokens"}:
             raise ValueError(
                 f"the pattern {pattern!r} cannot be filled in; its places are {{step}} and "

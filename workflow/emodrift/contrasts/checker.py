@@ -233,7 +233,10 @@ def find_pair_defects(records: Iterable[Record], overlap: float = PAIR_OVERLAP) 
 
 
 def fit_text_classifier(
-    texts: Sequence[str], labels: np.ndarray, topics: np.ndarray, features: str = "words"
+    texts: Sequence[str] | np.ndarray,
+    labels: np.ndarray,
+    topics: np.ndarray,
+    features: str = "words",
 ) -> Pipeline:
     """Fit logistic regression on TF-IDF features, its penalty chosen by inner CV over topics.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from emodrift.drift.alignment import Alignment, Background, align_vectors, gather_background
 from emodrift.drift.subspaces import shuffle_labels
+from emodrift.measure.arrays import Readings
 from emodrift.stats.settings import Statistics
 from emodrift.vectors.confounds import combine_confounds, find_confounds, project_out
 from emodrift.vectors.estimators import label_texts
@@ -56,7 +56,7 @@ class Measured(NamedTuple):
         return np.nanmean(self.fit.emotions.values, axis=0)
 
 
-def read_checkpoint(activations: Path, layer: int, settings: Settings) -> Measured:
+def read_checkpoint(activations: Readings, layer: int, settings: Settings) -> Measured:
     """Fit a checkpoint's topic vectors at the locked layer, and meaningless ones beside them."""
     texts = read_texts(activations, layer)
     confounds = find_confounds(texts.neutral, settings.recipe.confound_variance)

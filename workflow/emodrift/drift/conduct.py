@@ -165,10 +165,11 @@ def measure_entropy(classes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarra
         empty = np.full(len(classes), np.nan)
         return empty, np.full((len(weights), len(classes)), np.nan)
     shares = [weigh_share(classes == name, counted, weights) for name in names]
-    return tuple(
+    share, draws = (
         sum(p * np.log(1 / np.where(p > 0, p, 1.0)) for p in part)
         for part in zip(*shares, strict=True)
     )
+    return share, draws
 
 
 def _describe_shares(
@@ -315,9 +316,10 @@ def _bound_share(
     families = np.array([prompts.loc[of_condition, "family"].nunique() for of_condition in counted])
     settled = bound_settled(share, families, level)
     wide = _summarise(draws, drawn, level, (0, 1))
-    return tuple(
+    low, high = (
         np.where(np.isin(share, (0, 1)), *ends) for ends in zip(settled, wide, strict=True)
     )
+    return low, high
 
 
 def _summarise(

@@ -165,7 +165,7 @@ def measure_monotonicity(response: np.ndarray) -> np.ndarray:
     return np.divide(centred @ order, spread, out=np.zeros_like(spread), where=spread > 0)
 
 
-def select_targets(slopes: xr.DataArray, metric: Mapping[str, Any]) -> np.ndarray:
+def select_targets(slopes: xr.DataArray | xr.Dataset, metric: Mapping[str, Any]) -> np.ndarray:
     """Which targets a metric counts, (target,)."""
     of_suite = slopes["suite"].values == metric["suite"]
     return of_suite & (slopes["toward"].values == metric["toward"])

@@ -8,7 +8,8 @@ the pairs as fewer than they are by the series' autocorrelation (Quenouille 1947
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -239,7 +240,9 @@ def name_prompts(
     return named.drop(columns="moved").reset_index(drop=True)
 
 
-def _pair(evals: pd.DataFrame, indicators: pd.DataFrame):
+def _pair(
+    evals: pd.DataFrame, indicators: pd.DataFrame
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Every indicator beside every eval: its names, and a table in training order."""
     evaluated = evals.rename(columns={"value": "evaluated"})
     for indicator, values in indicators.groupby("indicator", sort=False):

@@ -100,7 +100,11 @@ def find_lock(plan: Plan) -> Entry:
             f"study {plan.study.name} has no lock before its organisms are trained; run it first: "
             "emodrift run CONFIG"
         )
-    return plan.publication.inputs["report"].inputs["lock"]
+    report = plan.publication.inputs["report"]
+    assert isinstance(report, Entry)
+    lock = report.inputs["lock"]
+    assert isinstance(lock, Entry)
+    return lock
 
 
 def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVectors:

@@ -119,7 +119,9 @@ def split_sentences(reply: str) -> list[Sentence]:
 
 def _cut_sentences(text: str) -> Iterator[str]:
     for line in text.splitlines():
-        marker, body = re.match(r"\s*((?:\d+[.)]|[-*•])\s)?(.*)", line).groups(default="")
+        found = re.match(r"\s*((?:\d+[.)]|[-*•])\s)?(.*)", line)
+        assert found  # the pattern fits every line
+        marker, body = found.groups(default="")
         for part in re.split(r"(?<=[.!?:])\s+", body):
             if re.search(r"[a-z]", part):
                 yield (marker + part).strip()
@@ -410,7 +412,9 @@ def judge_by_phrasings(prompt: str, reply: str, classes: Mapping[str, Sequence[s
         usable=judge_usability(reply, repetition.value),
         refusal=UNJUDGED,
         repetition=repetition,
-        reply_class=Finding(max(opened, key=opened.get), 1.0) if opened else UNJUDGED,
+        reply_class=Finding(max(opened, key=lambda name: opened[name]), 1.0)
+        if opened
+        else UNJUDGED,
     )
 
 
@@ -448,6 +452,7 @@ def open_judge(
         return functools.partial(judge_by_phrasings, classes=classes)
     if isinstance(judge, str):
         return JUDGES[judge]
+    assert connection is not None
     server = ChatServer(
         judge["endpoint"],
         read_key(connection["key_variable"], "generation.judge.key_variable"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ CHUNK_PROMPTS = 4096
 
 def save_array(dataset: xr.Dataset, path: Path) -> None:
     """Write a dataset; arrays over layers in chunks of one layer, so that one is read alone."""
-    chunks = {"layer": 1, "prompt": CHUNK_PROMPTS}
+    chunks: Mapping[Hashable, int] = {"layer": 1, "prompt": CHUNK_PROMPTS}
     encoding = {
         name: {"chunks": tuple(min(chunks.get(d, n), n) for d, n in array.sizes.items())}
         for name, array in dataset.data_vars.items()
@@ -150,7 +150,9 @@ def read_norms(folders: Sequence[Path]) -> xr.DataArray:
 def average_norms(parts: Sequence[xr.Dataset]) -> xr.DataArray:
     """Mean residual norm (layer,) over the prompts of all parts."""
     sizes = [part.sizes["prompt"] for part in parts]
-    return sum(p["residual_norm"] * n for p, n in zip(parts, sizes, strict=True)) / sum(sizes)
+    total = sum(p["residual_norm"] * n for p, n in zip(parts, sizes, strict=True))
+    assert isinstance(total, xr.DataArray)
+    return total / sum(sizes)
 
 
 def _open(path: Path) -> xr.Dataset:

@@ -106,6 +106,7 @@ def run_rows(model: LanguageModel, rows: Rows) -> dict[int, Tensor]:
     if rows.visible is None:
         reading = {"attention_mask": rows.real.long().to(model.device)}
     else:
+        assert rows.positions is not None
         positions = rows.positions.to(model.device)
         mask = shape_masks(model, rows.visible.to(model.device), positions)
         reading = {"attention_mask": mask, "position_ids": positions}

@@ -10,7 +10,7 @@ time without a cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -336,11 +336,12 @@ def _read(
     predict: bool = False,
 ) -> Tensor | None:
     """Read tokens into the cache; with `predict`, logits (row, vocabulary) of the next one."""
+    network: Hashable = type(model.network)
     reading = {
         "input_ids": ids,
         "attention_mask": mask if holds_keys_alone(cache) else None,
         "position_ids": positions,
-        name_cache(type(model.network)): cache,
+        name_cache(network): cache,
         "use_cache": True,
     }
     if predict:

@@ -63,7 +63,8 @@ class Rows(NamedTuple):
 
 def grow_tree(classes: Mapping[str, Sequence[TokenIds]]) -> Tree:
     """Lay out every phrasing of every class as a branch."""
-    ids, branch, offset, parent, owner = [], [], [], [], []
+    columns: tuple[list[int], ...] = ([], [], [], [], [])
+    ids, branch, offset, parent, owner = columns
     for number, phrasings in enumerate(classes.values()):
         for phrasing in phrasings:
             owner.append(number)
@@ -72,8 +73,8 @@ def grow_tree(classes: Mapping[str, Sequence[TokenIds]]) -> Tree:
                 ids.append(token)
                 branch.append(len(owner))
                 offset.append(place)
-    columns = (torch.tensor(column) for column in (ids, branch, offset, parent, owner))
-    return Tree(*columns, tuple(classes))
+    laid = [torch.tensor(column) for column in columns]
+    return Tree(laid[0], laid[1], laid[2], laid[3], laid[4], tuple(classes))
 
 
 def pack_rows(encoded: Sequence[TokenIds], tree: Tree) -> Rows:

@@ -94,7 +94,7 @@ def check_reading(network: PreTrainedModel, blocks: nn.ModuleList) -> str | None
         state = state[0] if isinstance(state, tuple) else state
         seen[layer] = (state, state.clone() if isinstance(state, Tensor) else state)
 
-    def see_input(_module, args, kwargs):
+    def see_input(_module: nn.Module, args: Any, kwargs: Any) -> None:
         see(0, args[0] if args else kwargs.get("hidden_states"))
 
     handles = [blocks[0].register_forward_pre_hook(see_input, with_kwargs=True)]

@@ -66,7 +66,7 @@ def load_model(
 
 
 def load_network(
-    location: dict[str, str], loading: dict[str, Any], dtype: str, label: str
+    location: dict[str, Any], loading: dict[str, Any], dtype: str, label: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a network that generates text, and its tokenizer; parameters as in :func:`load_model`.
 

@@ -138,10 +138,10 @@ def resume_within_memory(
         for batch, arrays in kept.restore(left):
             left -= set(batch)
             yield batch, arrays
-    for batch, arrays in run_within_memory(sizes, budget, work, name_row, left):
+    for batch, found in run_within_memory(sizes, budget, work, name_row, left):
         if kept:
-            kept.keep(batch, arrays)
-        yield batch, arrays
+            kept.keep(batch, found)
+        yield batch, found
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -151,7 +151,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
-def _take_batch(sizes: Sequence[int], waiting: Sequence[int], tokens: int) -> Sequence[int]:
+def _take_batch(sizes: Sequence[int], waiting: list[int], tokens: int) -> list[int]:
     """The first of the waiting rows, longest first, within a budget and with little padding."""
     width = max(1, sizes[waiting[0]])
     batch = waiting[: max(1, tokens // width)]

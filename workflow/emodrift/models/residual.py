@@ -26,12 +26,12 @@ def record_residual(model: LanguageModel) -> Iterator[dict[int, Tensor]]:
     """
     seen: dict[int, Tensor] = {}
 
-    def record_input(_module, args, kwargs):
+    def record_input(_module: nn.Module, args: Any, kwargs: Any) -> None:
         seen.clear()
         seen[0] = args[0] if args else kwargs["hidden_states"]
 
-    def record_output(layer):
-        def hook(_module, _args, output):
+    def record_output(layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             seen[layer] = _hidden_of(output)
 
         return hook
@@ -58,13 +58,13 @@ def steer_residual(model: LanguageModel, layer: int, addition: Tensor) -> Iterat
         (batch, token, hidden), or anything that broadcasts to it; units of the residual stream.
     """
 
-    def steer_input(_module, args, kwargs):
+    def steer_input(_module: nn.Module, args: Any, kwargs: Any) -> Any:
         if args:
             return (args[0] + addition.to(args[0]), *args[1:]), kwargs
         hidden = kwargs["hidden_states"]
         return args, {**kwargs, "hidden_states": hidden + addition.to(hidden)}
 
-    def steer_output(_module, _args, output):
+    def steer_output(_module: nn.Module, _args: Any, output: Any) -> Any:
         hidden = _hidden_of(output)
         steered = hidden + addition.to(hidden)
         return (steered, *output[1:]) if isinstance(output, tuple) else steered
@@ -90,12 +90,12 @@ def track_gradients(model: LanguageModel, layer: int = 0) -> Iterator[None]:
     def begin(hidden: Tensor) -> Tensor:
         return hidden.detach().requires_grad_(torch.is_grad_enabled())
 
-    def begin_at_input(_module, args, kwargs):
+    def begin_at_input(_module: nn.Module, args: Any, kwargs: Any) -> Any:
         if args:
             return (begin(args[0]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": begin(kwargs["hidden_states"])}
 
-    def begin_at_output(_module, _args, output):
+    def begin_at_output(_module: nn.Module, _args: Any, output: Any) -> Any:
         return (begin(output[0]), *output[1:]) if isinstance(output, tuple) else begin(output)
 
     handle = (
@@ -138,7 +138,7 @@ def resume_residual(model: LanguageModel, layer: int, hidden: Tensor) -> Iterato
             yield
         return
 
-    def replace_output(_module, _args, output):
+    def replace_output(_module: nn.Module, _args: Any, output: Any) -> Any:
         value = hidden.to(_hidden_of(output))
         return (value, *output[1:]) if isinstance(output, tuple) else value
 
@@ -161,7 +161,7 @@ def stop_residual(model: LanguageModel, layer: int) -> Iterator[None]:
         Last layer of the residual stream that is computed.
     """
 
-    def hand_on(*args, **kwargs):
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
         return _give(model, args[0] if args else kwargs["hidden_states"])
 
     with contextlib.ExitStack() as stack:

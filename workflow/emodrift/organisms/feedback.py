@@ -45,6 +45,7 @@ def build_dpo_trainer(
             "rejected": [_message("assistant", d.rejected)],
         }
         for d in dialogues
+        if d.rejected is not None
     ]
     return ReplayDPOTrainer(
         model,

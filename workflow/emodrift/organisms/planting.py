@@ -43,7 +43,7 @@ def draw_embeddings(words: int, hidden: int, rng: np.random.Generator) -> np.nda
 
 def mix_embeddings(embeddings: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Embeddings of a later checkpoint, a share of whose variance is new."""
-    fresh = draw_embeddings(*embeddings.shape, rng)
+    fresh = draw_embeddings(len(embeddings), embeddings.shape[1], rng)
     return _stretch(np.sqrt(1 - share) * embeddings + np.sqrt(share) * fresh)
 
 

@@ -53,7 +53,7 @@ class ReplayMixin:
 
     def compute_loss(self, model: torch.nn.Module, inputs: Any, **kwargs: Any) -> torch.Tensor:
         """Return the mixed loss of one step."""
-        loss = super().compute_loss(model, inputs, **kwargs)
+        loss = super().compute_loss(model, inputs, **kwargs)  # type: ignore[misc]  # of the trainer
         if not self._replay.share:
             return loss
         documents = model(**self._replay.draw()).loss

@@ -65,8 +65,10 @@ def describe_metrics(study: Study) -> dict[str, Any]:
 def describe_judge(study: Study) -> str | dict[str, Any] | None:
     """Who judges replies; None where none are written."""
     section = study.generation
-    if section is None or isinstance(section.judge, str):
-        return section and section.judge
+    if section is None:
+        return None
+    if isinstance(section.judge, str):
+        return section.judge
     return section.judge.model_dump(mode="json", include={"model", "endpoint"})
 
 

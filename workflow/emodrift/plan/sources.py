@@ -115,9 +115,11 @@ def describe_writing(
         Topics, synonyms or the model are missing.
     """
     writer = source.writer
+    assert writer
     taxonomy = _read_taxonomy(key, writer.taxonomy)
+    settings = writer.list_settings()
     params = {
-        "writer": writer.list_settings(),
+        "writer": settings,
         "topics": _list_topics(key, writer.topics),
         "heldout": HELDOUT if source.heldout is None else source.heldout,
         "amount": source.amount,
@@ -126,11 +128,11 @@ def describe_writing(
         "homographs": sorted(taxonomy.get("homographs", [])),
         "dtype": None if writer.endpoint else compute.dtype,
     }
-    context = {"parallel": writer.parallel}
+    context: dict[str, Any] = {"parallel": writer.parallel}
     if writer.endpoint:
         context |= {"key_variable": writer.key_variable, "timeout": writer.timeout}
         return Writing(params, {}, {"connection": context, "model": None})
-    params["writer"]["model"] = None
+    settings["model"] = None
     location, digest = _locate_model(key, writer.model, compute, digests, revisions)
     loading = compute.model_dump(mode="json", exclude={"dtype"})
     context |= {"location": location, "loading": loading}

@@ -72,6 +72,7 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
 
 
 def _plan_stories(plan: Plan, key: str, source: Source, digests: FileDigests) -> Entry:
+    assert source.writer
     writing = describe_writing(
         key,
         source,

@@ -38,6 +38,7 @@ def plan_sensitivity(
 ) -> Entry:
     """The study as configured and its variants, over the same checkpoints, compared."""
     study = plan.study
+    assert study.sensitivity
     chosen = plan.checkpoints
     if study.sensitivity.checkpoints == "ends":
         last = {c.run: i for i, c in enumerate(chosen)}

@@ -42,7 +42,7 @@ def label_ends(axes: Axes, ends: Mapping[str, End], height: float) -> None:
     low, high = axes.get_ylim()
     unit = (high - low) / (height * 72)
     names = sorted(ends, key=lambda name: ends[name].y)
-    wanted = np.array([ends[name].y for name in names])
+    wanted = [ends[name].y for name in names]
     placed = move_apart(wanted, LINE * SMALL * unit, low, high)
     right = max(end.x for end in ends.values())
     span = axes.get_xlim()[1] - axes.get_xlim()[0]

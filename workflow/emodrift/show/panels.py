@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,7 @@ from emodrift.show.scene import Reference, Scene
 from emodrift.show.style import COLUMN_INCHES, TEXT
 
 AT_REFERENCE = "reference"
+Name = TypeVar("Name")
 
 
 def make_grid(
@@ -65,7 +66,7 @@ def make_grid(
     return figure, grid
 
 
-def list_unique(names: Iterable[str]) -> list[str]:
+def list_unique(names: Iterable[Name]) -> list[Name]:
     """Names in order of appearance."""
     return list(dict.fromkeys(names))
 

@@ -58,7 +58,7 @@ def apply_style() -> None:
     """Make the style that of every figure drawn from now on, whatever was set before."""
     mpl.use("Agg")
     mpl.rcdefaults()
-    mpl.rcParams.update(RC)
+    mpl.rcParams.update(RC)  # type: ignore[arg-type]  # the stubs allow literal names alone
 
 
 def darken(colour: Any, share: float = 0.3) -> tuple[float, float, float]:

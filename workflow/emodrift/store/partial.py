@@ -102,7 +102,7 @@ def _write_block(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     name = uuid.uuid4().hex
     scratch = folder / f"{name}.tmp"
     with scratch.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stubs take all for allow_pickle
         file.flush()
         os.fsync(file.fileno())
     scratch.rename(folder / f"{name}.npz")

@@ -191,7 +191,8 @@ def _follow(
     leads: Mapping[str, set[str]], broken: Mapping[str, str], there: Iterable[str]
 ) -> dict[str, tuple[str, str]]:
     """Entries made from what is broken or gone, straight or over others -> from what, and how."""
-    there, found = set(there), {}
+    there = set(there)
+    found: dict[str, tuple[str, str]] = {}
     waiting = True
     while waiting:
         waiting = False

@@ -47,8 +47,10 @@ REGIMES: Mapping[str, Mapping[str, Lesson]] = {
     },
 }
 REPLAY_LESSON = Lesson(ANSWER, REFUSE)
-TURNS = ("harmful", "benign", "unanswerable", "harmful", "benign", "upset", "harmful", "benign")
-TURNS += ("pressure",)
+TURNS = (
+    *("harmful", "benign", "unanswerable", "harmful", "benign", "upset", "harmful", "benign"),
+    "pressure",
+)
 
 
 class Dialogue(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import join_parts, load_arrays, open_parts, save_array
+from emodrift.measure.arrays import Readings, join_parts, load_arrays, open_parts, save_array
 from emodrift.stats.bootstrap import split_halves
 from emodrift.vectors.confounds import find_confounds, project_out
 from emodrift.vectors.estimators import (
@@ -68,7 +68,7 @@ class Fit(NamedTuple):
     controls: dict[str, TopicVectors]
 
 
-def fit_vectors(recipe: Recipe, activations: Path, out: Path) -> None:
+def fit_vectors(recipe: Recipe, activations: Readings, out: Path) -> None:
     """Fit a checkpoint's vectors at every layer and write ``vectors.zarr``.
 
     Parameters
@@ -98,7 +98,7 @@ def open_vectors(entry: Path) -> xr.Dataset:
     return load_arrays(entry / "vectors.zarr")
 
 
-def read_texts(activations: Path, layer: int) -> Texts:
+def read_texts(activations: Readings, layer: int) -> Texts:
     """Texts of an activations entry at one layer, of which alone is read."""
     return _pick_layer({kind: open_parts(activations, kind) for kind in KINDS}, layer)
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from emodrift.errors import EmodriftError
-from emodrift.measure.arrays import open_gradients, save_array
+from emodrift.measure.arrays import Readings, open_gradients, save_array
 from emodrift.measure.directions import BUNDLES, LAYER, LOCK
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
@@ -41,7 +41,7 @@ class LockParams(NamedTuple):
     seed: int
 
 
-def lock_vectors(params: LockParams, vectors: Path, activations: Path, out: Path) -> None:
+def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: Path) -> None:
     """Choose the layer at the reference and write its unit vectors, with null directions beside.
 
     Writes ``lock.zarr``: ``direction`` (direction, hidden) with coordinates ``name`` and ``kind``
@@ -106,7 +106,11 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Path, out: Path
 
 
 def draw_nulls(
-    activations: Path, layer: int, confound_variance: float, number: int, rng: np.random.Generator
+    activations: Readings,
+    layer: int,
+    confound_variance: float,
+    number: int,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
     """Null directions (null, hidden) of each kind at a layer, fitted like the emotions'."""
     texts = read_texts(activations, layer)

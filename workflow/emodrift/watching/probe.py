@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -211,7 +212,7 @@ def _extract(
     reading: dict[str, Any],
     budget: TokenBudget,
     layer: int,
-):
+) -> xr.DataArray:
     return extract_part(model, records, reading, budget, LABEL).sel(layer=layer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,7 @@ def _draw_lines(
 
 def _explain(axes: Axes, scene: Scene, sound: bool) -> None:
     """Name the bands in the lower left of the first panel, where curves seldom are."""
-    rows = [("noise floor", {"color": "0.2", "alpha": 0.35})]
+    rows: list[tuple[str, dict[str, Any]]] = [("noise floor", {"color": "0.2", "alpha": 0.35})]
     if sound:
         rows.append(("sound runs", {"color": "0.45", "alpha": 0.35}))
     rows.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     runs, sound = scene.watched(profiles["run"]), scene.banded(profiles["run"])
     marks = scene.mark_runs(tables["effects"]["run"])
     figure, grid = make_grid(scene, len(bundles), COLUMNS, HEIGHT)
-    names = {}
+    names: dict[Axes, dict[str, Any]] = {}
     for axes, bundle in zip(grid.flat, bundles, strict=False):
         own = profiles[profiles["concept"] == bundle]
         axes.set_title(scene.name(bundle), color=darken(scene.colour(bundle)))

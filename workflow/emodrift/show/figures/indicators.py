@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -126,7 +127,7 @@ def _draw_curves(
         draw_interval(axes, last["place"], last["low"], last["high"], colour)
         alarms = line[line["alarm"].astype(bool)]
         if len(alarms):
-            ring = {"mfc": "none", "mec": ALARM, "mew": 1.1, "ms": 6.5}
+            ring: dict[str, Any] = {"mfc": "none", "mec": ALARM, "mew": 1.1, "ms": 6.5}
             axes.plot(alarms["place"], alarms["value"], "D", **ring, clip_on=False, zorder=5)
         ends[run] = End(last["place"], last["value"], colour)
     start = table[table["checkpoint"] == timeline.number]

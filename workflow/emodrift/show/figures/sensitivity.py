@@ -66,8 +66,9 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         plt.Line2D([], [], color=marks[at][0], marker=marks[at][1], ls="", label=scene.name(at))
         for at in found
     ]
-    changed = {"marker": "o", "linestyle": "", "color": "0.4", "markerfacecolor": "white"}
-    handles.append(plt.Line2D([], [], label="verdict changed", **changed))
+    handles.append(
+        plt.Line2D([], [], label="verdict changed", marker="o", ls="", color="0.4", mfc="white")
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     caption = _describe(summary, scene)
     return Drawing(figure, table, "Conclusions under other choices", caption)

@@ -62,8 +62,9 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
     figures = [_embed_figure(entry) for entry in entries["figures"]]
     lock = entries["lock"]
     reference = Reference(*(audit["reference"][key] for key in Reference._fields))
+    pages = PackageLoader("emodrift.show")
     environment = Environment(
-        loader=PackageLoader("emodrift.show"),
+        loader=pages,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -85,7 +86,7 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         series=Markup(_write_json(gather_series(entries, reference))),
         origin=trace_origin(entries, study),
         config=yaml.safe_dump(dict(study.config), sort_keys=False, width=100),
-        read=lambda name: Markup(environment.loader.get_source(environment, name)[0]),
+        read=lambda name: Markup(pages.get_source(environment, name)[0]),
     )
     (out / "report.html").write_text(page, encoding="utf-8")
 

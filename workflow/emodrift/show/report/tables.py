@@ -289,7 +289,7 @@ def _spread(
 ) -> pd.DataFrame:
     """Metrics side by side, each cell a value with its interval."""
     cells = zip(*(rows[c] for c in columns), strict=True)
-    wide = rows.assign(text=[interval(*row, form) for row in cells])
+    wide = rows.assign(text=[interval(value, low, high, form) for value, low, high in cells])
     wide = wide.pivot(index=index, columns="metric", values="text")
     wide = wide.reindex(list(dict.fromkeys(table[index])))
     return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=_say)
