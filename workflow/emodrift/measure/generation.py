@@ -10,10 +10,10 @@ time without a cache.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -336,7 +336,7 @@ def _read(
     predict: bool = False,
 ) -> Tensor | None:
     """Read tokens into the cache; with `predict`, logits (row, vocabulary) of the next one."""
-    network: Hashable = type(model.network)
+    network: Any = type(model.network)
     reading = {
         "input_ids": ids,
         "attention_mask": mask if holds_keys_alone(cache) else None,
