@@ -68,13 +68,14 @@ def digest_code(*roots: str) -> str:
     names = "|".join(sorted(_name(root) for root in roots))
     memory = Memory(_find_memory())
     match memory.recall(names):
-        case {"files": dict(files), "digest": str(digest)} if _stamp(files) == files:
+        case {"files": dict(known), "digest": str(digest)} if _stamp(known) == known:
             return digest
     reached = _follow(roots)
     digest = digest_value(reached)
-    files = {str(_find_file(place)) for root in roots for place in [root.partition(":")[0]]}
-    files |= {str(_find_file(place.partition(":")[0])) for place in reached if ".py:" not in place}
-    memory.learn(names, {"files": _stamp(files), "digest": digest})
+    modules = {root.partition(":")[0] for root in roots}
+    modules |= {place.partition(":")[0] for place in reached if ".py:" not in place}
+    files = {str(_find_file(module)) for module in modules}
+    memory.learn(names, {"files": _stamp(sorted(files)), "digest": digest})
     memory.save()
     return digest
 

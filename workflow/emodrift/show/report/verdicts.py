@@ -71,8 +71,6 @@ def summarise(verdicts: Sequence[Verdict]) -> str:
 def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Verdict:
     margin = run.get("margin")
     strength = "" if margin is None else f"margin {margin:.2f}"
-    if run.get("p") is not None:
-        strength += f", p {run['p']:.2g} (least attainable {run['attainable']:.2g})"
     return Verdict(
         run["run"],
         run["verdict"] == SOUND,
