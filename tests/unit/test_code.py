@@ -1,5 +1,7 @@
 """A key rests on the code that a stage reaches, and on nothing beside it."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -164,6 +166,17 @@ def test_a_key_does_not_depend_on_where_the_project_lies(digest, tmp_path, monke
     monkeypatch.setattr(code, "LIBRARY", tmp_path / "elsewhere")
     code.clear_memory()
     assert digest_code(str(tmp_path / "elsewhere/scripts/stage.py")) == before
+
+
+def test_what_is_remembered_of_one_copy_is_not_taken_for_another(digest, tmp_path, monkeypatch):
+    before = digest()
+    copied = tmp_path / "copy"
+    shutil.copytree(tmp_path / "workflow", copied)  # with its memory
+    monkeypatch.setattr(code, "LIBRARY", copied)
+    path = copied / "emodrift/far.py"
+    path.write_text(path.read_text().replace("ONE = 1", "ONE = 2"))
+    code.clear_memory()
+    assert digest_code(str(copied / "scripts/stage.py")) != before
 
 
 def list_roots():

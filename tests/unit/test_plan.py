@@ -133,6 +133,16 @@ def test_a_visit_is_made_again_when_one_of_its_measurements_is_gone(plan):
     assert [entry_exists(visit) for visit in visits] == [True, False]
 
 
+def test_measurements_that_are_there_need_no_visit(plan):
+    planned = settle(plan)
+    drift = planned.of_stage("drift")[0]
+    assert "visit" in {e.stage for e in planned.list_needed(drift.inputs)}
+    for entry in planned.entries.values():
+        if entry.stage in MEASURED:
+            write_stand_in(planned, entry)
+    assert {e.stage for e in planned.list_needed(drift.inputs)} == {"vectors", "lock"}
+
+
 def test_external_evals_are_keyed_by_the_files_that_match(plan, tmp_path):
     file = tmp_path / "scores.csv"
     file.write_text("step,value\n0,1\n10,0\n")

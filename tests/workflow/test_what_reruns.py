@@ -21,6 +21,7 @@ DRAWN = [name for name, figure in FIGURES.items() if "sensitivity" not in figure
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
 WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])
+DRIFTED = len([name for name in DRAWN if "drift" in FIGURES[name].reads])
 JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
 GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
@@ -134,7 +135,7 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
         "RELIABILITY_FLOOR = 0.06",
     )
     jobs = study.list_jobs()
-    assert jobs == {"drift": 1} | SHOWN | {"figure": 4}
+    assert jobs == {"drift": 1} | SHOWN | {"figure": DRIFTED}
 
 
 @pytest.mark.parametrize(
@@ -145,17 +146,14 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
         ("measure/session.py", "model: LanguageModel", 'model: "LanguageModel"'),
         ("corpus/records.py", "Record = dict[str, Any]", "Record = dict[str, object]"),
         ("measure/activations.py", "is NaN or ", "is not a number or "),
-        ("cli/console.py", "import", "import os\nimport"),
-        ("organisms/training.py", "import", "import os\nimport"),
-        ("plan/chain.py", "import", "import os\nimport"),
+        ("cli/console.py", "annotations\n", "annotations\n\nimport os\n"),
+        ("organisms/training.py", "annotations\n", "annotations\n\nimport os\n"),
+        ("plan/chain.py", "annotations\n", "annotations\n\nimport os\n"),
     ],
     ids=["docstring", "constant", "quotes", "alias", "error", "command", "organisms", "plan"],
 )
 def test_nothing_reruns_when_an_edit_cannot_change_a_result(study, file, old, new):
-    path = study.folder / "workflow/emodrift" / file
-    text = path.read_text()
-    at = text.index(old, text.index("from __future__") if old == "import" else 0)
-    path.write_text(text[:at] + text[at:].replace(old, new, 1))
+    edit(study.folder / "workflow/emodrift" / file, old, new)
     assert study.list_jobs() == {}
 
 

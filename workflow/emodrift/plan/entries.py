@@ -114,9 +114,18 @@ class Plan:
         return False
 
     def list_needed(self, inputs: Inputs) -> list[Entry]:
-        """Entries whose jobs make some inputs, each once: of a measurement, its visit."""
-        makers = (self.makers.get(e.place, e) for e in list_entries_in(inputs))
-        return list({maker.place: maker for maker in makers}.values())
+        """Entries whose jobs make some inputs, each once.
+
+        Of a measurement it is the visit that makes it; one that is there needs none.
+        """
+        needed: dict[str, Entry] = {}
+        for entry in list_entries_in(inputs):
+            maker = self.makers.get(entry.place)
+            if maker is None:
+                needed[entry.place] = entry
+            elif maker.place not in needed and not entry_exists(self.store / entry.place):
+                needed[maker.place] = maker
+        return list(needed.values())
 
     def describe(self, entry: Entry) -> dict[str, Any]:
         """An entry as plain values for its job, with the downloads that the job is to clear up."""

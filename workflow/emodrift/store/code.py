@@ -74,7 +74,7 @@ def digest_code(*roots: str) -> str:
     digest = digest_value(reached)
     modules = {root.partition(":")[0] for root in roots}
     modules |= {place.partition(":")[0] for place in reached if ".py:" not in place}
-    files = {str(_find_file(module)) for module in modules}
+    files = {os.path.relpath(str(_find_file(module)), LIBRARY) for module in modules}
     memory.learn(names, {"files": _stamp(sorted(files)), "digest": digest})
     memory.save()
     return digest
@@ -88,11 +88,11 @@ def _find_memory() -> Path | None:
 
 
 def _stamp(files: Iterable[str]) -> dict[str, list[int]]:
-    """Size, time and inode of files; none of one that is gone."""
+    """Size, time and inode of files, named as seen from the library; none of one that is gone."""
     stamps: dict[str, list[int]] = {}
     for file in files:
         with contextlib.suppress(OSError):
-            state = os.stat(file)
+            state = (LIBRARY / file).stat()
             stamps[file] = [state.st_size, state.st_mtime_ns, state.st_ino]
     return stamps
 
