@@ -22,7 +22,7 @@ def test_a_study_runs_through_the_slurm_profile(tmp_path):
     project = copy_project(tmp_path)
     save_checkpoint(tmp_path / "runs/sft/checkpoint-0", seed=0, step=0)
     small = ["mem_mb=1500", "runtime=10"]
-    stages = ("activations", "responses")
+    stages = ("visit",)
     project.run(
         *("--profile", "profiles/slurm", "--latency-wait", "20"),
         *("--slurm-init-seconds-before-status-checks", "5"),
