@@ -38,7 +38,7 @@ def plan_figures(
             {
                 "name": name,
                 "figure": figure,
-                "scene": _describe_scene(plan.study, panel, reference),
+                "scene": _describe_scene(plan, panel, reference),
             },
             inputs={"tables": {stage: summaries[stage] for stage in declared[figure].reads}},
             label=name,
@@ -67,13 +67,16 @@ def _check_panel(
             )
 
 
-def _describe_scene(study: Study, panel: Panel, reference: Checkpoint) -> dict[str, Any]:
+def _describe_scene(plan: Plan, panel: Panel, reference: Checkpoint) -> dict[str, Any]:
     """What a figure is told, as :class:`emodrift.show.scene.Scene` takes it."""
+    study = plan.study
+    later = plan.checkpoints[plan.checkpoints.index(reference) + 1 :]
     indicators, metrics = study.indicators, study.behaviours.metrics
     return {
         "reference": {"run": reference.run, "stage": reference.stage, "step": reference.step},
         "bundles": {k: list(v) for k, v in study.contrasts.bundles.items()},
         "sound": [name for name, run in study.runs.items() if run.role == "healthy"],
+        "goes_on": any(checkpoint.run == reference.run for checkpoint in later),
         "caution": indicators.caution,
         "harmful": metrics[indicators.refusal].suite,
         "benign": metrics[indicators.benign].suite,

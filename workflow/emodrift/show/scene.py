@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -36,6 +36,8 @@ class Scene:
         Bundle -> its emotions; each has one colour in all figures.
     sound
         Runs that are declared healthy. They are drawn as a band, not as panels of their own.
+    goes_on
+        Whether the reference's run has checkpoints after the reference.
     caution, harmful, benign
         The bundle whose use is watched, and the suites of prompts that it is to tell apart.
     level
@@ -55,6 +57,7 @@ class Scene:
     reference: Reference
     bundles: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sound: Sequence[str] = ()
+    goes_on: bool = False
     caution: str = "caution"
     harmful: str = "harmful"
     benign: str = "benign"
@@ -96,12 +99,13 @@ class Scene:
     def watched(self, runs: Iterable[str]) -> list[str]:
         """Runs that have panels or lines of their own, in order.
 
-        Those asked for; else all but the sound ones and the reference's own, unless no other is.
+        Those asked for; else all but the sound ones and the reference's own, unless that goes on
+        from the reference or there is no other.
         """
         there = list(dict.fromkeys(runs))
         if self.runs:
             return [run for run in self.runs if run in there]
-        left_out = {*self.sound, self.reference.run}
+        left_out = {*self.sound, *(() if self.goes_on else [self.reference.run])}
         return [run for run in there if run not in left_out] or there
 
     def banded(self, runs: Iterable[str]) -> list[str]:
@@ -118,7 +122,7 @@ class Scene:
         runs
             All runs of the study, in order.
         """
-        own = Scene(self.reference, sound=self.sound).watched(runs)
+        own = replace(self, runs=()).watched(runs)
         own += [run for run in dict.fromkeys(runs) if run not in own]
         return {
             run: (RUN_COLOURS[k % len(RUN_COLOURS)], RUN_MARKERS[k % len(RUN_MARKERS)])
