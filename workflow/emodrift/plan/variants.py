@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.reading import make_variants
+from emodrift.config.study import Study
 from emodrift.config.variants import AS_CONFIGURED
 from emodrift.errors import EmodriftError
 from emodrift.plan.chain import plan_chain
@@ -36,8 +37,11 @@ def plan_sensitivity(
     variants: list[tuple[Plan, Entry]],
     desk: Desk,
 ) -> Entry:
-    """The study as configured and its variants, over the same checkpoints, compared."""
-    study = plan.study
+    """The study as configured and its variants, over the same checkpoints, compared.
+
+    Replies are written in none of them.
+    """
+    study = _silence(plan.study)
     assert study.sensitivity
     chosen = plan.checkpoints
     if study.sensitivity.checkpoints == "ends":
@@ -47,7 +51,7 @@ def plan_sensitivity(
     chains = [plan_chain(own, reference, contrasts, desk)]
     for variant, data in variants:
         with _naming(variant.variant):
-            varied = replace(variant, checkpoints=chosen)
+            varied = replace(variant, study=_silence(variant.study), checkpoints=chosen)
             chains.append(plan_chain(varied, reference, data, desk))
     return plan.add(
         "sensitivity",
@@ -67,6 +71,10 @@ def plan_sensitivity(
         },
         label="variants",
     )
+
+
+def _silence(study: Study) -> Study:
+    return study.model_copy(update={"generation": None})
 
 
 @contextlib.contextmanager
