@@ -173,6 +173,15 @@ def test_contrast_data_and_a_lock_that_come_out_the_same_measure_nothing_again(s
     assert study.list_jobs() == {}
 
 
+@pytest.mark.parametrize("stage", ["contrasts", "lock"])
+def test_what_keys_rest_on_is_made_again_when_deleted_and_nothing_else_is(study, stage):
+    shutil.rmtree(study.folder / "results/store" / stage)
+    before = list_measured(study)
+    study.run()
+    assert list_measured(study) == before
+    assert study.list_jobs() == {}
+
+
 def test_another_judge_reads_the_same_texts_and_those_that_are_gone_are_written_again(study):
     kept, lost = sorted((study.folder / "results/store/replies").iterdir())
     before = (kept / "replies.jsonl").stat().st_mtime_ns

@@ -2,6 +2,7 @@
 
 RESULTS = Path("results")
 STORE = RESULTS / "store"
+MILESTONES = RESULTS / "milestones"
 
 
 def or_fail(call, *args):
@@ -23,6 +24,7 @@ def plan():
         PLANS.append(or_fail(plan_study, STUDY, RESULTS))
         if workflow.is_main_process:
             forget_unmeasured(PLANS[-1])
+            (MILESTONES / name_awaited(PLANS[-1])).unlink(missing_ok=True)
             if need := or_fail(check_space, PLANS[-1]):
                 logger.info(need)
     return PLANS[-1]
@@ -64,14 +66,20 @@ def described(wildcards):
     return plan().describe(find_entry(wildcards))
 
 
-def awaited_key():
-    return digest_value([waiting.key for waiting in plan().awaited])
+def name_awaited(planned):
+    """Name of the milestone that a plan waits for."""
+    return digest_value([waiting.key for waiting in planned.awaited])
 
 
 def published(wildcards):
     """Target: the study's publication, known once what later keys rest on is there."""
+    passed = set()
     while plan().awaited and not workflow.dryrun:
-        checkpoints.milestone.get(key=awaited_key())
+        milestone = name_awaited(plan())
+        if milestone in passed:
+            raise WorkflowError(f"emodrift: error: {plan().awaited[0].place} was not made")
+        passed.add(milestone)
+        checkpoints.milestone.get(key=milestone)
     if plan().publication is None:
         return list_manifests(plan().awaited)
     return PUBLISHED / ".published" / plan().publication.key
@@ -95,7 +103,7 @@ checkpoint milestone:
     input:
         lambda wildcards: list_manifests(plan().awaited),
     output:
-        touch("results/milestones/{key}"),
+        touch(str(MILESTONES / "{key}")),
     log:
         "results/logs/milestone/{key}.log",
     message:
