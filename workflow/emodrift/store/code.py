@@ -66,7 +66,7 @@ def digest_code(*roots: str) -> str:
         Hex digest.
     """
     names = "|".join(sorted(_name(root) for root in roots))
-    memory = Memory(_find_memory())
+    memory = _open_memory()
     match memory.recall(names):
         case {"files": dict(known), "digest": str(digest)} if _stamp(known) == known:
             return digest
@@ -80,11 +80,12 @@ def digest_code(*roots: str) -> str:
     return digest
 
 
-def _find_memory() -> Path | None:
-    """Where digests are remembered, beside the compiled library; None if that is read-only."""
+@functools.cache
+def _open_memory() -> Memory:
+    """What is remembered of digests, beside the compiled library if that is not read-only."""
     folder = LIBRARY / PACKAGE / "__pycache__"
     writable = os.access(folder if folder.is_dir() else folder.parent, os.W_OK)
-    return folder / "code_digests.json" if writable else None
+    return Memory(folder / "code_digests.json" if writable else None)
 
 
 def _stamp(files: Iterable[str]) -> dict[str, list[int]]:
@@ -105,7 +106,7 @@ def list_modules(*roots: str) -> list[str]:
 
 def clear_memory() -> None:
     """Forget what was read, for files that changed since."""
-    for known in (digest_code, _read_source, _digest_definition, _find_file):
+    for known in (digest_code, _open_memory, _read_source, _digest_definition, _find_file):
         known.cache_clear()
 
 
