@@ -11,11 +11,13 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
 from emodrift.contrasts.importing import fill_splits, import_records
+from emodrift.contrasts.thinning import thin_parts
 from emodrift.corpus.reading import KINDS, PARTS, REPLIES
 from emodrift.corpus.records import STORY_SPLITS, Record
 from emodrift.errors import EmodriftError
@@ -37,7 +39,8 @@ class DatasetParams(NamedTuple):
     in each split. metrics: behaviour metrics by name, each with suite and reply class.
     minimum_prompts: that each metric's suite needs in each split it has. files: part -> file or
     folder, for parts that no generator writes. replies: ``grammar`` or a YAML file of reply
-    classes.
+    classes. amounts: kind -> how many texts are kept, and of ``phrasings``; see
+    :func:`emodrift.contrasts.thinning.thin_parts`.
     """
 
     parts: Mapping[str, Mapping[str, Any]]
@@ -47,6 +50,7 @@ class DatasetParams(NamedTuple):
     minimum_prompts: int
     files: Mapping[str, str]
     replies: str
+    amounts: Mapping[str, int] = MappingProxyType({})
 
 
 def build_dataset(params: DatasetParams, out: Path) -> None:
@@ -81,11 +85,14 @@ def build_dataset(params: DatasetParams, out: Path) -> None:
         else rows
         for name, rows in records.items()
     }
+    amounts = dict(params.amounts)
+    phrasings = amounts.pop("phrasings", None)
+    records = thin_parts(records, kinds, amounts, params.minimum_topics)
     stories = _of_kind("stories", records, kinds)
     prompts = _of_kind("prompts", records, kinds)
     check_stories(stories, params.emotions, params.minimum_topics)
     _check_topics(stories)
-    classes = read_replies(params.replies)
+    classes = {name: said[:phrasings] for name, said in read_replies(params.replies).items()}
     check_prompts(prompts, params.metrics, classes, params.minimum_prompts)
     _check_ids([r for rows in records.values() for r in rows])
 
