@@ -9,6 +9,7 @@ rule visit:
     """
     input:
         contrasts=needed("contrasts"),
+        phrasings=needed("phrasings"),
         lock=needed("lock"),
         earlier=needed("earlier"),
     output:
@@ -39,6 +40,23 @@ rule verdicts:
         "judge the replies of {params.entry[label]}, unsteered and steered"
     script:
         "../scripts/verdicts.py"
+
+
+rule phrasings:
+    """Phrasings of reply classes, from replies that the checkpoints wrote."""
+    input:
+        verdicts=needed("verdicts"),
+        contrasts=needed("contrasts"),
+    output:
+        entry("phrasings"),
+    log:
+        "results/logs/phrasings/{key}.log",
+    params:
+        entry=described,
+    message:
+        "find the phrasings of the checkpoints' own replies"
+    script:
+        "../scripts/phrasings.py"
 
 
 rule agreement:

@@ -85,6 +85,11 @@ class Study(Section):
     def _check_generation(self) -> None:
         section = self.generation
         if section is None:
+            if self.behaviours.phrasings == "sampled":
+                raise ValueError(
+                    "behaviours.phrasings is sampled, but there is no `generation` section to "
+                    "sample replies by; add one, or set it to given"
+                )
             return
         null = [f"random-{i}" for i in range(self.steering.random_directions)]
         known = [*self.contrasts.bundles, *self.contrasts.emotions, *null]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
-from emodrift.plan.contents import read_corpus, read_lock
+from emodrift.plan.contents import Corpus, read_corpus, read_lock, read_phrasings
 from emodrift.plan.descriptions import describe_connection, describe_fitting, describe_judge
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import TEXTS, Desk, Reader
@@ -44,6 +44,8 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
     _check_layer(study, reference)
     chat = describe_chat(study.activations, plan.store)
     corpus = read_corpus(plan, contrasts)
+    if study.behaviours.phrasings == "sampled":
+        corpus = _follow_models(plan, corpus, desk, chat)
 
     first = Reader(plan, desk, reference, chat, early=True)
     texts, gradients = first.read_texts(corpus, TEXTS), first.differentiate(corpus, 0)
@@ -75,6 +77,23 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
         {"lock": lock, "twin": _plan_vectors(plan, twin, at_random)},
     )
     return Chain(lock, plan_summaries(plan, reference, readings))
+
+
+def _follow_models(plan: Plan, corpus: Corpus, desk: Desk, chat: Mapping[str, Any]) -> Corpus:
+    """Contrast data whose phrasings are openings of replies that the checkpoints write."""
+    verdicts = tuple(
+        _plan_verdicts(
+            plan, checkpoint, corpus.entry, Reader(plan, desk, checkpoint, chat).sample(corpus)
+        )
+        for checkpoint in plan.checkpoints
+    )
+    entry = plan.add(
+        "phrasings",
+        {"amount": plan.study.contrasts.amounts.phrasings},
+        inputs={"verdicts": verdicts, "contrasts": corpus.entry},
+        label="phrasings of the checkpoints' own replies",
+    )
+    return read_phrasings(plan, entry, corpus)
 
 
 def _draw_twin(study: Study, reference: Checkpoint) -> Checkpoint:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from emodrift.corpus.reading import REPLIES
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
@@ -28,14 +29,21 @@ class Part(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """Contrast data: its entry, its parts, the digest of the replies' phrasings, and whether it is
-    made, so that these are its content's.
+    """Contrast data: its entry, its parts, the digest of the replies' phrasings, whether it is
+    made, so that these are its content's; and the entry of phrasings that replace its own.
     """
 
     entry: Entry
     parts: tuple[Part, ...]
     replies: str
     made: bool
+    phrasings: Entry | None = None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where a measurement finds prompts and phrasings."""
+        own = {"phrasings": self.phrasings.place} if self.phrasings else {}
+        return {"contrasts": self.entry.place, **own}
 
     def pick(self, *kinds: str) -> list[Part]:
         """Parts of some kinds, in the order of the data set."""
@@ -56,14 +64,21 @@ def read_corpus(plan: Plan, entry: Entry) -> Corpus:
     kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
     made = plan.await_entry(entry)
     if made:
-        files = _list_files(plan, entry, [*(f"parts/{n}.jsonl" for n in kinds), "replies.json"])
+        files = _list_files(plan, entry, [*(f"parts/{n}.jsonl" for n in kinds), REPLIES])
         found = {name: files[f"parts/{name}.jsonl"] for name in kinds}
-        replies = files["replies.json"]
+        replies = files[REPLIES]
     else:
         found = {name: digest_value([entry.key, name]) for name in kinds}
         replies = digest_value([entry.key, "replies"])
     parts = tuple(Part(name, kind, found[name]) for name, kind in kinds.items())
     return Corpus(entry, parts, replies, made)
+
+
+def read_phrasings(plan: Plan, entry: Entry, corpus: Corpus) -> Corpus:
+    """Contrast data with phrasings of an entry of its own in place of theirs."""
+    made = corpus.made and plan.await_entry(entry)
+    replies = _list_files(plan, entry, [REPLIES])[REPLIES] if made else entry.key
+    return corpus._replace(replies=replies, made=made, phrasings=entry)
 
 
 def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
