@@ -11,6 +11,7 @@ rule visit:
         contrasts=needed("contrasts"),
         phrasings=needed("phrasings"),
         lock=needed("lock"),
+        discovery=needed("discovery"),
         earlier=needed("earlier"),
     output:
         entry("visit"),

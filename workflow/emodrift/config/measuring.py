@@ -53,6 +53,14 @@ class Vectors(Section):
     """Random split-halves of topics behind reliability and noise floor."""
 
 
+class Discovery(Section):
+    """What is found at the reference from what it does, on prompts of `indicators.seen_split`: a
+    bundle `discovered`, and the rival directions `harm` and `refusal`. docs/methods.md."""
+
+    emotions: int = Field(default=3, ge=1)
+    """Emotions in the bundle: those that harmful prompts evoke most and that move refusal most."""
+
+
 class Metric(Section):
     """A behaviour metric: how strongly prompts of a suite draw one class of reply."""
 

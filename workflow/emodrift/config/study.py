@@ -12,7 +12,14 @@ from pydantic import Field, model_validator
 
 from emodrift.config.evals import Evals
 from emodrift.config.generation import JUDGED_CLASSES, Generation
-from emodrift.config.measuring import Activations, Behaviours, Statistics, Steering, Vectors
+from emodrift.config.measuring import (
+    Activations,
+    Behaviours,
+    Discovery,
+    Statistics,
+    Steering,
+    Vectors,
+)
 from emodrift.config.organism import OrganismConfig
 from emodrift.config.running import Compute, Figures
 from emodrift.config.runs import Reference, Run
@@ -21,6 +28,10 @@ from emodrift.config.texts import Contrasts
 from emodrift.config.training import TrainingConfig
 from emodrift.config.variants import Sensitivity
 from emodrift.config.warning import Alarms, Indicators
+
+FOUND_DIRECTIONS = ("discovered", "harm", "refusal")
+"""What `discovery` adds to the directions that replies can be steered along; the first is a bundle.
+"""
 
 
 class Study(Section):
@@ -42,6 +53,8 @@ class Study(Section):
     contrasts: Contrasts
     activations: Activations = Activations()
     vectors: Vectors = Vectors()
+    discovery: Discovery | None = None
+    """A bundle and rival directions that are found at the reference; left out, none."""
     behaviours: Behaviours
     steering: Steering = Steering()
     generation: Generation | None = None
@@ -92,7 +105,8 @@ class Study(Section):
                 )
             return
         null = [f"random-{i}" for i in range(self.steering.random_directions)]
-        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null]
+        found = list(FOUND_DIRECTIONS) if self.discovery else []
+        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null, *found]
         for name in section.steered or ():
             if name not in known:
                 raise ValueError(
@@ -118,12 +132,22 @@ class Study(Section):
 
     def _check_indicators(self) -> None:
         section = self.indicators
-        for key, name in (("caution", section.caution), ("eagerness", section.eagerness)):
-            if name not in self.contrasts.bundles:
+        found = FOUND_DIRECTIONS[:1] if self.discovery else ()
+        for key, name, known in (
+            ("caution", section.caution, [*self.contrasts.bundles, *found]),
+            ("eagerness", section.eagerness, list(self.contrasts.bundles)),
+        ):
+            if name not in known:
                 raise ValueError(
                     f"indicators.{key} is {name!r}, which contrasts.bundles lacks: "
-                    f"{', '.join(self.contrasts.bundles)}"
+                    f"{', '.join(known)}"
                 )
+        taken = sorted(set(FOUND_DIRECTIONS) & {*self.contrasts.bundles, *self.contrasts.emotions})
+        if self.discovery and taken:
+            raise ValueError(
+                f"contrasts names {taken[0]!r}, which `discovery` calls a direction of its own; "
+                "rename it"
+            )
         for name in (section.refusal, section.benign, *section.eager_metrics):
             if name not in self.behaviours.metrics:
                 raise ValueError(

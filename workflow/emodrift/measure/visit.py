@@ -52,7 +52,7 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
         others are.
     """
     asked = [entry for checkpoint in checkpoints for entry in checkpoint["entries"]]
-    for name in ("contrasts", "phrasings", "lock"):
+    for name in ("contrasts", "phrasings", "lock", "discovery"):
         for place in {e["context"][name] for e in asked if name in e["context"]}:
             check_intact(store / place)
     failures: list[EmodriftError] = []
@@ -129,5 +129,6 @@ def _measure(session: Session, entry: Entry, store: Path, out: Path) -> None:
     if entry.stage == "responses":
         directions = open_lock(lock)["direction"]
         return write_responses(session, prompts, replies, reading, directions, norms, out)
-    directions = pick_directions(lock, entry.params["steered"])
+    discovery = store / sources["discovery"] if "discovery" in sources else None
+    directions = pick_directions(lock, entry.params["steered"], discovery)
     return write_replies(session, prompts, reading, directions, norms, out)

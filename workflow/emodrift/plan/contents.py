@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from emodrift.corpus.reading import REPLIES
 from emodrift.errors import EmodriftError
+from emodrift.measure.directions import FOUND, RIVALS
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
-from emodrift.store.entry import Entry, read_manifest
+from emodrift.store.entry import Entry, entry_exists, read_manifest
 
 DIRECTIONS = tuple(f"lock.zarr/{array}/" for array in ("direction", "name", "layer"))
 
@@ -51,12 +52,22 @@ class Corpus(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """A lock: its entry, its layer (None: not known yet), digests of its directions and bundles."""
+    """A lock: its entry, its layer (None: not known yet), digests of its directions and bundles;
+    and, where the reference was searched for more, the entry and the digest of what was found.
+    """
 
     entry: Entry
     layer: int | None
     directions: str
     bundles: str
+    discovery: Entry | None = None
+    found: str = ""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where a measurement finds directions."""
+        more = {"discovery": self.discovery.place} if self.discovery else {}
+        return {"lock": self.entry.place, **more}
 
 
 def read_corpus(plan: Plan, entry: Entry) -> Corpus:
@@ -91,6 +102,18 @@ def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
     directions = digest_value({n: d for n, d in files.items() if n.startswith(DIRECTIONS)})
     layer = json.loads((place / "layer.json").read_text())["layer"]
     return Locked(entry, layer, directions, files["bundles.json"])
+
+
+def read_discovery(plan: Plan, entry: Entry, lock: Locked, corpus: Corpus) -> Locked:
+    """A lock with what a discovery entry adds to it."""
+    made = corpus.made and entry_exists(plan.store / lock.entry.place) and plan.await_entry(entry)
+    if not made:
+        return lock._replace(discovery=entry, found=entry.key)
+    files = _list_files(plan, entry, [FOUND])
+    return lock._replace(
+        discovery=entry,
+        found=digest_value({n: d for n, d in files.items() if n.startswith((FOUND, RIVALS))}),
+    )
 
 
 def digest_parts(parts: Iterable[Part]) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.config.study import FOUND_DIRECTIONS
 from emodrift.plan.contents import Corpus, Locked, Part, digest_parts
 from emodrift.plan.descriptions import describe_asking, describe_format, describe_loading
 from emodrift.plan.entries import Plan
@@ -28,6 +29,8 @@ CODE = {
     "samples": "emodrift.measure.replies:write_samples",
 }
 """Measurement -> the function that writes it. Its key rests on that, and on how models load."""
+SOURCES = ("contrasts", "phrasings", "lock", "discovery")
+"""Entries that measurements read."""
 TEXTS = ("stories", "neutral", "controls")
 SMALL = 2e7
 """Checkpoints with fewer weights than this in their blocks share a job: loading the libraries takes
@@ -159,6 +162,7 @@ class Reader:
                 "prompts": digest_parts(corpus.pick("prompts")),
                 "directions": lock.directions,
                 "bundles": lock.bundles,
+                **({"found": lock.found} if set(steered) & set(FOUND_DIRECTIONS) else {}),
             },
             self._place(corpus, lock, gradients),
         )
@@ -189,7 +193,7 @@ class Reader:
     def _place(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> dict[str, Any]:
         return {
             **corpus.places,
-            "lock": lock.entry.place,
+            **lock.places,
             "gradients": [entry.place for entry in gradients],
         }
 
@@ -276,7 +280,7 @@ def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) 
                 if name in entry.context
             )
         )
-        for name in ("contrasts", "phrasings", "lock")
+        for name in SOURCES
     }
     visit = plan.keep(
         Entry(
