@@ -61,6 +61,11 @@ def test_prompts_of_each_suite_and_split_are_spread_over_families():
     assert sorted(families.values()) == [1, 1, 1, 2, 2]
 
 
+def test_a_suite_may_have_an_amount_of_its_own_and_others_are_kept_in_full():
+    kept = thin(asked=write_prompts("xy", 5), prompts={"x": 3})["prompts-a"]
+    assert Counter(row["suite"] for row in kept) == {"x": 3, "y": 20}
+
+
 def test_a_part_keeps_its_order_and_parts_share_one_amount():
     stories = write_stories("a", 9)
     records = {"one": stories[::2], "two": stories[1::2]}

@@ -69,6 +69,9 @@ class Source(Section):
 Sources = Annotated[tuple[Source, ...], BeforeValidator(as_list)]
 
 
+AtLeastTwo = Annotated[int, Field(ge=2)]
+
+
 class Amounts(Section):
     """How much of the contrast data is measured, spread over topics and prompt families. What a
     checkpoint costs is about proportional to each; what is left out is measured in full."""
@@ -79,8 +82,8 @@ class Amounts(Section):
     """Neutral texts."""
     controls: int | None = Field(default=None, ge=2)
     """Texts of each label of the control contrasts."""
-    prompts: int | None = Field(default=None, ge=2)
-    """Prompts of each suite and split."""
+    prompts: AtLeastTwo | dict[Name, AtLeastTwo] | None = None
+    """Prompts of each split of each suite; or suite -> that number, other suites in full."""
     phrasings: int | None = Field(default=None, ge=1)
     """Phrasings of each reply class, the first ones."""
 

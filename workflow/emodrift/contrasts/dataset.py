@@ -50,7 +50,7 @@ class DatasetParams(NamedTuple):
     minimum_prompts: int
     files: Mapping[str, str]
     replies: str
-    amounts: Mapping[str, int] = MappingProxyType({})
+    amounts: Mapping[str, Any] = MappingProxyType({})
 
 
 def build_dataset(params: DatasetParams, out: Path) -> None:

@@ -13,7 +13,7 @@ Cell = Callable[[Record], Hashable]
 def thin_parts(
     records: Mapping[str, Sequence[Record]],
     kinds: Mapping[str, str],
-    amounts: Mapping[str, int],
+    amounts: Mapping[str, int | Mapping[str, int]],
     minimum_topics: int,
 ) -> dict[str, list[Record]]:
     """Parts with no more texts than are asked for.
@@ -25,9 +25,9 @@ def thin_parts(
     kinds
         Part -> kind.
     amounts
-        Kind -> how many: prompts of each suite and split; other texts of each label, shared between
-        the splits as the texts are, with at least `minimum_topics` in each. A kind that is not
-        named keeps all.
+        Kind -> how many: prompts of each split of each suite, or suite -> how many; other texts of
+        each label, shared between the splits as the texts are, with at least `minimum_topics` in
+        each. A kind or suite that is not named keeps all.
     minimum_topics
         Config.
 
@@ -40,10 +40,12 @@ def thin_parts(
     for kind, amount in amounts.items():
         names = [name for name in records if kinds[name] == kind]
         rows = [row for name in names for row in records[name]]
+        quotas: Mapping[Hashable, int]
         if kind == "prompts":
-            quotas = dict.fromkeys(map(_find_suite, rows), amount)
+            quotas = _set_quotas(rows, amount)
             chosen = take_spread(rows, _find_suite, "family", quotas)
         else:
+            assert isinstance(amount, int)
             quotas = _share_between_splits(rows, amount, minimum_topics)
             chosen = take_spread(rows, _find_label, "topic", quotas)
         ids = {row["id"] for row in chosen}
@@ -83,6 +85,12 @@ def take_spread(
         in_turn.sort(key=lambda entry: entry[:2])
         chosen += [row for _, _, row in in_turn[: quotas[cell]]]
     return chosen
+
+
+def _set_quotas(rows: Sequence[Record], amount: int | Mapping[str, int]) -> dict[Hashable, int]:
+    """Suite and split -> how many."""
+    of_suite = {row["suite"]: amount for row in rows} if isinstance(amount, int) else amount
+    return {_find_suite(row): of_suite.get(row["suite"], len(rows)) for row in rows}
 
 
 def _share_between_splits(rows: Sequence[Record], amount: int, minimum: int) -> dict[Hashable, int]:

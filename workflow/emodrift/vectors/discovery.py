@@ -150,7 +150,7 @@ def score_emotions(locked: xr.Dataset, contrast: np.ndarray, slope: np.ndarray) 
     """
     emotions = locked.isel(direction=locked["kind"].values == "emotion")
     null = locked["null_direction"].values[locked["null_kind"].values == "matched"]
-    found = {"emotion": emotions["name"].values.astype(str)}
+    found: dict[str, Any] = {"emotion": [str(name) for name in emotions["name"].values]}
     for name, target in (("rise", contrast), ("slope", slope)):
         found[name] = emotions["direction"].values @ target / (null @ target).std()
     return pd.DataFrame(found)
