@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from emodrift.corpus.reading import REPLIES
+from emodrift.corpus.reading import KINDS, PARTS, REPLIES, load_kinds
 from emodrift.errors import EmodriftError
 from emodrift.measure.directions import FOUND, RIVALS
 from emodrift.plan.entries import Plan
@@ -75,8 +75,10 @@ def read_corpus(plan: Plan, entry: Entry) -> Corpus:
     kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
     made = plan.await_entry(entry)
     if made:
-        files = _list_files(plan, entry, [*(f"parts/{n}.jsonl" for n in kinds), REPLIES])
-        found = {name: files[f"parts/{name}.jsonl"] for name in kinds}
+        _list_files(plan, entry, [KINDS])
+        kinds = load_kinds(plan.store / entry.place)
+        files = _list_files(plan, entry, [*(f"{PARTS}/{n}.jsonl" for n in kinds), REPLIES])
+        found = {name: files[f"{PARTS}/{name}.jsonl"] for name in kinds}
         replies = files[REPLIES]
     else:
         found = {name: digest_value([entry.key, name]) for name in kinds}
