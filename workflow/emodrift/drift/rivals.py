@@ -68,7 +68,7 @@ class RivalsInputs(NamedTuple):
 
 
 def measure_rivals(params: RivalsParams, inputs: RivalsInputs, out: Path) -> None:
-    """Follow caution, by name and as discovered, and its rivals over all checkpoints.
+    """Follow bundles, by name and as discovered, and their rivals over all checkpoints.
 
     Writes ``rivals.parquet`` (checkpoint, concept): AUROC of harmful against benign prompts and the
     rise from one to the other in residual norms, slope of refusal along the direction, all with
@@ -84,7 +84,7 @@ def measure_rivals(params: RivalsParams, inputs: RivalsInputs, out: Path) -> Non
     """
     asked = read_question(params.indicators, params.metrics)
     locked = open_lock(inputs.lock)
-    followed = list_followed(locked, inputs, params.indicators["caution"])
+    followed = list_followed(locked, inputs)
     rows = []
     for number, entry in enumerate(inputs.activations):
         hidden, gradients = read_reference(entry, int(locked["layer"]))
@@ -100,19 +100,15 @@ def measure_rivals(params: RivalsParams, inputs: RivalsInputs, out: Path) -> Non
     write_table(label_rows(rows, params.checkpoints), out, "rivals")
 
 
-def list_followed(locked: xr.Dataset, inputs: RivalsInputs, caution: str) -> dict[str, np.ndarray]:
-    """Concept -> locked direction (hidden,): caution, the discovered bundle, and the rivals."""
-    names = [str(name) for name in locked["name"].values]
+def list_followed(locked: xr.Dataset, inputs: RivalsInputs) -> dict[str, np.ndarray]:
+    """Concept -> locked direction (hidden,): every bundle, the discovered one, and the rivals."""
+    vectors = dict(zip(map(str, locked["name"].values), locked["direction"].values, strict=True))
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
-    kept = {name: bundles[name] for name in dict.fromkeys([caution, *bundles])}
-    discovered = open_discovered(inputs.discovery)
-    means = {
-        name: locked["direction"].values[[names.index(member) for member in members]].mean(0)
-        for name, members in kept.items()
-        if name == caution or name in discovered
-    }
     rivals = open_rivals(inputs.discovery)
-    return means | dict(zip(map(str, rivals["rival"].values), rivals.values, strict=True))
+    return {
+        name: np.mean([vectors[member] for member in members], axis=0)
+        for name, members in bundles.items()
+    } | dict(zip(map(str, rivals["rival"].values), rivals.values, strict=True))
 
 
 def follow_direction(
