@@ -10,10 +10,10 @@ BENCH ?= .bench
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real test fuzz reliability lint types docs validation bench
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs validation bench
 
 help:  ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -27,7 +27,10 @@ smoke: $(SETUP)  ## run the smallest real study
 real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: REAL
 	$(BIN)/snakemake --configfile $(REAL)
 
-test: $(SETUP)  ## run all tests
+real-page: $(SETUP)  ## fill in docs/real-study.md from what `make real` published
+	$(BIN)/python -m validation.real
+
+test: $(VENV)/.real  ## run all tests
 	$(BIN)/python -m pytest
 
 fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback
