@@ -15,14 +15,14 @@ from tests.conftest import copy_project, save_checkpoint
 
 MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
-SUMMARIES |= {"conduct": 1}
+SUMMARIES |= {"reply_behaviour": 1}
 FIGURES = list_figures()
 DRAWN = [name for name, figure in FIGURES.items() if "sensitivity" not in figure.reads]
 SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
 WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])
 DRIFTED = len([name for name in DRAWN if "drift" in FIGURES[name].reads])
-JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
+JUDGED = {"verdicts": 2, "reply_behaviour": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
 GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
 
@@ -241,7 +241,7 @@ def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
 def test_without_generation_no_reply_is_written_or_judged(study):
     study.edit_study(lambda s: s.pop("generation"))
     jobs = study.list_jobs()
-    assert not {"visit", "verdicts", "conduct", "agreement"} & set(jobs)
+    assert not {"visit", "verdicts", "reply_behaviour", "agreement"} & set(jobs)
 
 
 def test_a_figures_colour_redraws_that_figure(study):
