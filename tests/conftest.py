@@ -22,8 +22,35 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the studies that tests start
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Where several workers share the tests, a file's stay together, and studies come first.
+
+    Files marked ``spread`` are taken apart; the first of their tests runs at once, for it makes
+    what the others wait for.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    begun = set()
+
+    def rank(item):
+        if ROOT / "tests/unit" in item.path.parents:
+            return 3
+        if not item.get_closest_marker("spread"):
+            return 1
+        begins = item.path not in begun
+        begun.add(item.path)
+        return 0 if begins else 2
+
+    items.sort(key=rank)
+    for item in items:
+        if not (item.get_closest_marker("spread") or item.get_closest_marker("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(scope="session")
