@@ -10,9 +10,9 @@ import torch
 import xarray as xr
 
 from emodrift.corpus.reading import load_prompts
+from emodrift.drift.params import MetricParams
 from emodrift.drift.reply_behaviour import (
     ReplyBehaviourInputs,
-    ReplyBehaviourParams,
     arrange_replies,
     measure_entropy,
     measure_reply_behaviour,
@@ -268,7 +268,7 @@ def planted(contrasts, tmp_path):
     )
     out = tmp_path / "reply_behaviour"
     out.mkdir()
-    params = ReplyBehaviourParams(
+    params = MetricParams(
         checkpoints=[{"run": "sft", "step": 3, "stage": "sft", "tokens": 100}],
         statistics=STATISTICS,
         seed=0,

@@ -25,6 +25,7 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import Reading, save_paired
+from emodrift.drift.params import MetricParams
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -41,7 +42,6 @@ from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
-from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "coupling",
@@ -55,19 +55,6 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "effect_matrix", "behaviour")
 
 
-class CouplingParams(NamedTuple):
-    """What the coupling stage is asked.
-
-    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
-    metrics by name.
-    """
-
-    checkpoints: Sequence[Mapping[str, Any]]
-    statistics: Statistics
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
-
-
 class CouplingInputs(NamedTuple):
     """Entries that the coupling stage reads.
 
@@ -79,7 +66,7 @@ class CouplingInputs(NamedTuple):
     lock: Path
 
 
-def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
+def measure_coupling(params: MetricParams, inputs: CouplingInputs, out: Path) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
     Writes, each with the checkpoint:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from emodrift.drift.evocation import correlate
 from emodrift.drift.log_odds import compute_probabilities
+from emodrift.drift.params import MetricParams
 from emodrift.drift.table import label_rows, read_table, write_table
 from emodrift.measure.arrays import Readings, open_scores
 from emodrift.stage import Stage
@@ -37,19 +38,6 @@ STAGE = Stage(
 )
 SHARES = ("ended", "usable", "apologetic", "polite")
 MEANS = ("reply_tokens", "repetition", "distinct")
-
-
-class ReplyBehaviourParams(NamedTuple):
-    """What the stage is asked.
-
-    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
-    metrics by name.
-    """
-
-    checkpoints: Sequence[Mapping[str, Any]]
-    statistics: Statistics
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
 
 
 class ReplyBehaviourInputs(NamedTuple):
@@ -77,9 +65,7 @@ class Replies(NamedTuple):
     texts: np.ndarray
 
 
-def measure_reply_behaviour(
-    params: ReplyBehaviourParams, inputs: ReplyBehaviourInputs, out: Path
-) -> None:
+def measure_reply_behaviour(params: MetricParams, inputs: ReplyBehaviourInputs, out: Path) -> None:
     """Summarise judged replies over all checkpoints.
 
     Writes ``replies.parquet`` (checkpoint, concept, strength, metric, split: judged share with
