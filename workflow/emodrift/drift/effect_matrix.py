@@ -49,6 +49,12 @@ def measure_matrix(matrices: np.ndarray) -> dict[str, np.ndarray]:
     Notes
     -----
     docs/effects.md, "Effect matrix".
+
+    Examples
+    --------
+    >>> apart, alike = np.eye(3), np.outer([0.1, 0.2, 0.3], np.ones(3))
+    >>> {name: value.round(2) for name, value in measure_matrix(np.stack([apart, alike])).items()}
+    {'rank': array([2., 1.]), 'similarity': array([0., 1.]), 'size': array([0.33, 0.2 ])}
     """
     centred = matrices - matrices.mean(1, keepdims=True)
     unit = normalise(matrices + 1e-12)
