@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from threadpoolctl import threadpool_limits
+from xdist.scheduler import LoadScopeScheduling
 
 from emodrift.organisms.tokenizer import build_tokenizer
 from emodrift.store.entry import write_entry
@@ -27,30 +28,41 @@ torch.set_num_threads(1)
 threadpool_limits(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Where several workers share the tests, a file's stay together, and studies come first.
+SPREAD = ("tests/workflow/test_what_reruns.py",)
+"""Files whose tests may run in several processes; others share what they build for a file."""
 
-    Files marked ``spread`` are taken apart; the first of their tests runs at once, for it makes
-    what the others wait for.
+
+class FileScheduling(LoadScopeScheduling):
+    """A file's tests go to one worker, in order, but those of files that are spread."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return nodeid if file in SPREAD else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return FileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where workers share the tests, studies come first: they take longest.
+
+    The first test of a spread file comes before them, for it makes what the others wait for.
     """
     if not hasattr(config, "workerinput"):
         return
     begun = set()
 
     def rank(item):
-        if ROOT / "tests/unit" in item.path.parents:
-            return 3
-        if not item.get_closest_marker("spread"):
-            return 1
-        begins = item.path not in begun
-        begun.add(item.path)
+        file = item.nodeid.partition("::")[0]
+        if file not in SPREAD:
+            return 3 if file.startswith("tests/unit/") else 1
+        begins = file not in begun
+        begun.add(file)
         return 0 if begins else 2
 
     items.sort(key=rank)
-    for item in items:
-        if not (item.get_closest_marker("spread") or item.get_closest_marker("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,6 @@ JUDGED = {"verdicts": 2, "reply_behaviour": 1, "indicators": 1} | SHOWN | {"figu
 KEY = "planted-key-3c1f"
 
 
-pytestmark = pytest.mark.spread
-
-
 def edit(path, old, new):
     text = path.read_text()
     assert old in text
