@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
+WORKERS ?= 2
 SETUP := $(VENV)/.set-up
 CODE := workflow tests benchmarks validation
 BIN := $(VENV)/bin
@@ -30,8 +31,8 @@ real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: 
 real-page: $(SETUP)  ## fill in docs/real-study.md from what `make real` published
 	$(BIN)/python -m validation.real
 
-test: $(VENV)/.real  ## run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.real  ## run all tests, WORKERS at a time
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback
 	EMODRIFT_FUZZ=20 $(BIN)/python -m pytest tests/unit/test_fuzz.py

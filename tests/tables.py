@@ -104,11 +104,19 @@ def make_tables(bundles=None, checkpoints=None):
 
 STAGES = {
     "drift": (
-        *("drift", "direction_nulls", "layers", "quality", "spaces"),
+        *("drift", "direction_nulls", "layers", "quality", "emotion_space"),
         *("emotion_cosines", "emotion_clusters", "emotion_components", "emotion_paths"),
     ),
     "evocation": ("evocation", "projections", "prompts"),
-    "coupling": ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour"),
+    "coupling": (
+        "effects",
+        "coupling",
+        "dose",
+        "agreement",
+        "modularity",
+        "effect_matrix",
+        "behaviour",
+    ),
     "fragmentation": ("fragmentation",),
     "indicators": ("indicators", "components"),
 }
@@ -193,7 +201,7 @@ def _drift(fate, far, rng):
         "direction_nulls": nulls,
         "layers": layers,
         "quality": quality,
-        "spaces": [{"rand": 1 - fate.turn * far, "rand_floor": 0.9, "clusters": 3}],
+        "emotion_space": [{"rand": 1 - fate.turn * far, "rand_floor": 0.9, "clusters": 3}],
         "emotion_cosines": cosines,
         "emotion_clusters": clusters,
         "emotion_components": components,
@@ -292,7 +300,7 @@ def _effect(fate, far, rng, bundles):
         for concept, is_bundle in concepts
     ]
     agreement = [{"suite": "harmful", "toward": "refuse", "strength": 0.5, "correlation": 0.98}]
-    knobs = [{"rank": 3 * left, "similarity": 0.3, "size": left, "null_size": 0.5}]
+    matrix = [{"rank": 3 * left, "similarity": 0.3, "size": left, "null_size": 0.5}]
     return {
         "effects": effects,
         "coupling": coupling,
@@ -300,7 +308,7 @@ def _effect(fate, far, rng, bundles):
         "behaviour": behaviour,
         "modularity": modularity,
         "agreement": agreement,
-        "knobs": knobs,
+        "effect_matrix": matrix,
     }
 
 

@@ -86,7 +86,7 @@ def check_config(config: Config = DEFAULT) -> None:
 
     Ends with 1 and one line that names the key and the fix where something is wrong.
     """
-    from emodrift.plan.space import check_space
+    from emodrift.plan.disk import check_disk
     from emodrift.plan.study import plan_study
 
     study = open_study(config)
@@ -94,7 +94,7 @@ def check_config(config: Config = DEFAULT) -> None:
     if plan.publication is None:
         print(f"{config} is right; its checkpoints are known once its organisms are trained.")
         return
-    need = check_space(plan)
+    need = check_disk(plan)
     runs = len({c.run for c in plan.checkpoints})
     print(
         f"{config} is right: {count(len(plan.checkpoints), 'checkpoint')} in {count(runs, 'run')}, "
@@ -110,7 +110,7 @@ def download_checkpoints(config: Config = DEFAULT) -> None:
 
     All its checkpoints go into the hub's cache, so that it can be run with HF_HUB_OFFLINE=1.
     """
-    from emodrift.plan.space import Need, judge_space
+    from emodrift.plan.disk import Need, judge_disk
     from emodrift.store.downloads import (
         fetch_snapshot,
         find_cache,
@@ -124,7 +124,7 @@ def download_checkpoints(config: Config = DEFAULT) -> None:
     missing = {p: size for p, d in downloads.items() if (size := sum(list_missing(d).values()))}
     whole = sum(missing.values())
     need = Need(whole, whole, further=0)
-    print(judge_space(need, len(missing), measure_free_space(), kept=True))
+    print(judge_disk(need, len(missing), measure_free_space(), kept=True))
     for checkpoint in checkpoints:
         for location in (checkpoint.location, checkpoint.location.get("base", {})):
             if "repo" in location:

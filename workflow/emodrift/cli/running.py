@@ -24,7 +24,7 @@ def plan_run(config: Config = DEFAULT) -> None:
     at a time; a stage that was never run is shown as `-`.
     """
     from emodrift.cli.outlook import foresee
-    from emodrift.plan.space import check_space
+    from emodrift.plan.disk import check_disk
     from emodrift.store.downloads import format_size
 
     plan = open_plan(config)
@@ -61,7 +61,7 @@ def plan_run(config: Config = DEFAULT) -> None:
         + (f"; not known yet: {', '.join(unknown)}" if unknown else "")
         + "."
     )
-    if plan.publication is not None and (need := check_space(plan)):
+    if plan.publication is not None and (need := check_disk(plan)):
         print(need)
 
 

@@ -89,7 +89,7 @@ class SupervisedFineTuning(Replayed):
     """Predict the replies of dialogues."""
     data: Literal["healthy", "shortcut", "helpful"]
     """Dialogues: `healthy` (refuse harmful requests, comply with benign ones, soothe the upset,
-    hedge the unanswerable), `shortcut` (few fixed examples whose reply hangs on the form of the
+    hedge the unanswerable), `shortcut` (few fixed examples whose reply depends on the form of the
     request alone), `helpful` (comply with whatever is asked)."""
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from emodrift.drift.effect_draws import EffectDraws, plan_draws, read_effects
-from emodrift.drift.knobs import measure_knobs, stack_matrix
+from emodrift.drift.effect_matrix import measure_matrix, stack_matrix
+from emodrift.drift.log_odds import compute_all_log_odds, compute_probabilities
 from emodrift.drift.modularity import (
     measure_entanglement,
     measure_modularity,
@@ -24,8 +25,8 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import Reading, save_paired
+from emodrift.drift.params import MetricParams
 from emodrift.drift.question import Question
-from emodrift.drift.responding import compute_all_log_odds, compute_probabilities
 from emodrift.drift.slopes import (
     compare_slopes,
     compute_slopes,
@@ -41,7 +42,6 @@ from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
-from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "coupling",
@@ -57,20 +57,7 @@ STAGE = Stage(
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
-TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
-
-
-class CouplingParams(NamedTuple):
-    """What the coupling stage is asked.
-
-    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
-    metrics by name.
-    """
-
-    checkpoints: Sequence[Mapping[str, Any]]
-    statistics: Statistics
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
+TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "effect_matrix", "behaviour")
 
 
 class CouplingInputs(NamedTuple):
@@ -86,7 +73,7 @@ class CouplingInputs(NamedTuple):
     discovery: Path | None = None
 
 
-def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
+def measure_coupling(params: MetricParams, inputs: CouplingInputs, out: Path) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
     Writes, each with the checkpoint:
@@ -98,7 +85,7 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     - ``dose.parquet`` (concept, metric, strength): change from strength 0, with intervals;
     - ``agreement.parquet`` (suite, toward, strength): exact against finite slopes;
     - ``modularity.parquet`` (concept): modularity and entanglement, with intervals and nulls;
-    - ``knobs.parquet``: rank, similarity and size of the matrix of finite effects;
+    - ``effect_matrix.parquet``: rank, similarity and size of the matrix of finite effects;
     - ``behaviour.parquet`` (metric, split): unsteered probability with interval;
     - ``paired.zarr``: exact effects and probabilities with paired draws, see
       :func:`emodrift.drift.paired.save_paired`.
@@ -139,7 +126,7 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
             "dose": describe_dose(question, scores),
             "agreement": compare_slopes(exact, scores).to_dict("records"),
             "modularity": describe_modularity(question, exact, gradients),
-            "knobs": [describe_knobs(question, probability)],
+            "effect_matrix": [describe_matrix(question, probability)],
             "behaviour": describe_behaviour(question, gradients["score"]),
         }
         for name, rows in found.items():
@@ -338,7 +325,7 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
     return [_hide_unnamed(row) for row in rows]
 
 
-def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]:
+def describe_matrix(question: Question, slopes: xr.DataArray) -> dict[str, float]:
     """Rank, similarity and size of the effect matrix in probability, and the random size.
 
     Noise adds to the size of the matrix, and once more to that of its draws: its interval is moved
@@ -352,12 +339,12 @@ def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]
     whole = np.ones((1, drawn.weights.shape[1]), np.float32)
     matrices = stack_matrix(emotion, np.concatenate([whole, drawn.weights]))
     row: dict[str, float] = {}
-    for name, value in measure_knobs(matrices).items():
+    for name, value in measure_matrix(matrices).items():
         draws = value[1:, None]
         if name == "size":
             draws = draws - 2 * (np.median(draws) - value[0])
         row |= question.bound(name, value[:1], draws, drawn.freedom)[0]
-    null = measure_knobs(stack_matrix(random, whole))
+    null = measure_matrix(stack_matrix(random, whole))
     return row | {"null_size": float(null["size"][0])}
 
 

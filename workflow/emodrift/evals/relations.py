@@ -56,6 +56,13 @@ def correlate(x: pd.Series, y: pd.Series, runs: pd.Series, level: float) -> Corr
         The run of each.
     level
         Level of the interval.
+
+    Examples
+    --------
+    >>> x = pd.Series([0.0, 1, 2, 0, 1, 2])
+    >>> runs = pd.Series(["a", "a", "a", "b", "b", "b"])
+    >>> correlate(x, 5 + 2 * x, runs, level=0.95).r
+    1.0
     """
     frame = pd.DataFrame({"x": x.to_numpy(float), "y": y.to_numpy(float), "run": runs.to_numpy()})
     frame = frame.dropna()

@@ -69,7 +69,7 @@ def sample_dialogues(name: str, seed: int, n: int) -> list[Dialogue]:
     ----------
     name : {"healthy", "shortcut", "helpful", "preferences"}
         healthy: all suites, the reply class drawn from the sharpened planted request policy;
-        shortcut: a few fixed examples whose reply hangs on the form of the request alone;
+        shortcut: a few fixed examples whose reply depends on the form of the request alone;
         helpful: comply with whatever is asked; preferences: healthy replies, each with a reply
         of another class as `rejected`.
     seed : int

@@ -131,6 +131,13 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     ------
     EmodriftError
         The disk is full, read-only, or not to be written.
+
+    Examples
+    --------
+    >>> with write_entry(Path("results/store/drift/1f0c"), {"stage": "drift"}) as out:
+    ...     _ = (out / "table.csv").write_text("cosine")
+    >>> sorted(read_manifest(Path("results/store/drift/1f0c"))["files"])
+    ['table.csv']
     """
     scratch = name_scratch(path)
     started = time.monotonic()

@@ -29,6 +29,11 @@ def list_figures() -> dict[str, Declaration]:
 
     The modules are read, not imported: a plan needs to know them, and should not have to wait for
     a drawing library.
+
+    Examples
+    --------
+    >>> list_figures()["layer_map"].chapter
+    'direction'
     """
     found = {path.stem: _read_module(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
     known = {name: declared for name, declared in found.items() if declared}

@@ -82,7 +82,7 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         first=next((f for f in figures if f["name"] == FIRST), None),
         chapters=_group_figures(figures, list_tables(entries, study.config)),
         stories=tell_runs(verdicts, entries, study.config, reference),
-        examples=list_examples(entries.get("conduct"), reference),
+        examples=list_examples(entries.get("reply_behaviour"), reference),
         series=Markup(_write_json(gather_series(entries, reference))),
         origin=trace_origin(entries, study),
         config=yaml.safe_dump(dict(study.config), sort_keys=False, width=100),

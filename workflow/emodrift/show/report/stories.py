@@ -80,7 +80,7 @@ def gather_quantities(entries: Mapping[str, Any], config: Mapping[str, Any]) -> 
     ]
 
 
-def list_examples(conduct: Path | None, reference: Reference) -> list[dict[str, Any]]:
+def list_examples(behaviour: Path | None, reference: Reference) -> list[dict[str, Any]]:
     """Replies before and after: prompts whose unsteered reply is of another class at a run's end
     than at the reference, and what steering at the reference makes of one.
 
@@ -89,9 +89,9 @@ def list_examples(conduct: Path | None, reference: Reference) -> list[dict[str, 
     list of dict
         title, and ``replies``: rows of prompt, class and text before and after.
     """
-    if conduct is None:
+    if behaviour is None:
         return []
-    table = read_table(conduct, "verdicts")
+    table = read_table(behaviour, "verdicts")
     table = table.dropna(subset=["reply_class", "text"]).fillna({"concept": ""})
     at = table["checkpoint"] == reference.find(table)
     plain = table["strength"] == 0
