@@ -37,7 +37,9 @@ class Chain(NamedTuple):
     summaries: dict[str, Entry]
 
 
-def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) -> Chain:
+def plan_chain(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk, replies: bool = True
+) -> Chain:
     """Entries from a plan's checkpoints to their summaries.
 
     Parameters
@@ -50,6 +52,8 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
         Entry of the contrast data.
     desk
         Where measurements are asked for.
+    replies
+        Whether replies are written and judged, beside those whose openings are phrasings.
     """
     study = plan.study
     _check_layer(study, reference)
@@ -57,6 +61,9 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
     corpus = read_corpus(plan, contrasts)
     if study.behaviours.phrasings == "sampled":
         corpus = _follow_models(plan, corpus, desk, chat)
+    if not replies:
+        study = study.model_copy(update={"generation": None})
+        plan = replace(plan, study=study)
 
     first = Reader(plan, desk, reference, chat, early=True)
     asked = (*TEXTS, "prompts") if study.discovery else TEXTS
@@ -84,8 +91,8 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
             "responses": reader.steer(corpus, locked, gradients),
         }
         if study.generation:
-            replies = reader.write(corpus, locked, gradients)
-            of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, replies)
+            written = reader.write(corpus, locked, gradients)
+            of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, written)
         for name, entry in of_checkpoint.items():
             each.setdefault(name, []).append(entry)
     readings = Readings(
