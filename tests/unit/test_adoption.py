@@ -30,7 +30,7 @@ def finished(tmp_path_factory):
         save_checkpoint(folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
     values = copy.deepcopy(STUDY)
     values["runs"]["sft"]["checkpoints"] = f"{folder}/runs/sft/checkpoint-*"
-    (folder / "study.yaml").write_text(yaml.safe_dump(values))
+    (folder / "study.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     make_stages(parse_study(values), folder / "results", *MADE)
     return folder
 
@@ -134,7 +134,7 @@ def test_other_values_are_never_adopted(place):
     values = yaml.safe_load((place / "study.yaml").read_text())
     values["activations"]["from_token"] = 3
     values["activations"]["pooling"] = "mean"
-    (place / "study.yaml").write_text(yaml.safe_dump(values))
+    (place / "study.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     edit(place)
     assert {g.stage for g in find_adoptable(open_plan())} <= {"activations"}
     assert all(

@@ -136,7 +136,8 @@ def adopt_former(open_plan: Callable[[], Plan], number: int) -> list[Adopted]:
 
 def _remake(plan: Plan, entry: Entry) -> None:
     if entry.stage not in CODE:
-        return run_job(plan, entry)
+        run_job(plan, entry)
+        return
     from emodrift.measure.visit import visit_checkpoints
 
     visit = plan.makers[entry.place]
