@@ -82,6 +82,20 @@ def test_an_inspect_log_that_failed_or_was_never_scored_says_nothing(tmp_path, c
     assert "its status is error" in caplog.text
 
 
+def test_a_record_that_every_eval_ever_made_says_what_lm_eval_said():
+    (record,) = read_every_eval_ever(RECORDED / "every-eval-ever/tiny_refusal.json")
+    (folder,) = (RECORDED / "lm-eval").iterdir()
+    (original,) = read_lm_eval(next(folder.glob("results_*.json")))
+    assert record.told.model == original.told.model == "runs/sft/checkpoint-0"
+    for ours, theirs in zip(record.scores, original.scores, strict=True):
+        assert ours._replace(se=None) == theirs._replace(se=None)
+        assert ours.se == pytest.approx(theirs.se)
+    assert len(record.answers) == len(original.answers) == 12
+    kept = [{(a.task, a.metric, a.id, a.prompt): a.value for a in r.answers}
+            for r in (record, original)]  # fmt: skip
+    assert kept[0] == kept[1]
+
+
 def test_records_of_every_eval_ever_tell_direction_and_error(tmp_path):
     path = tmp_path / "record.json"
     result = {

@@ -17,9 +17,9 @@ Rooms, in the order in which data flows:
 ``evals``        evals that other tools ran, held against indicators
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures
-``training``     chat models fine-tuned in named regimes, sound and not
 ``exports``      vectors, tables and bundles for other tools and places
 ``watching``     the audit inside a training run
+``training``     chat models fine-tuned in named regimes, sound and not
 ``cli``          the command `emodrift`
 ``stats``        bootstrap, nulls, reliability
 ``plan``         every entry with its content key, before anything runs

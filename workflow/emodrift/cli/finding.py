@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHORT = 10
 
 Places = Annotated[
-    list[str], typer.Argument(metavar="PATH_OR_REPO...", help="Folders, globs, hub repositories.")
+    list[str], typer.Argument(metavar="PATH_OR_REPO", help="Folders, globs, hub repositories.")
 ]
 Every = Annotated[int, typer.Option(min=1, metavar="N", help="Keep one in N of each stage.")]
 Limit = Annotated[
@@ -165,10 +165,10 @@ def write_draft(config: Path, places: list[str], found: list[list[Series]], size
     free = measure_free_space()
     text = draft_study(name, arrange_runs(found), command, str(config), size, free)
     if config.exists():
-        raise EmodriftError(f"{config} exists; delete it, or give --write another name")
+        raise EmodriftError(f"{config} exists; delete it, or name another file")
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
-    print(f"Wrote {config}. Look through it, then: make study STUDY={config}")
+    print(f"Wrote {config}. Look through it, then: emodrift check {config}")
 
 
 def list_hub_checkpoints(study: Study) -> list:

@@ -55,6 +55,8 @@ class Entry:
         What a person calls it, such as ``"healthy step 160"``. Not part of the key.
     code
         Digest of the stage's code.
+    leaves
+        Name -> digest of content that is no input. Part of the key; told in no manifest.
     """
 
     stage: str
@@ -64,6 +66,7 @@ class Entry:
     context: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     code: str = ""
+    leaves: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -162,6 +165,50 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
             sync_tree(scratch)
             _move_into_place(scratch, path)
         shutil.rmtree(locate_partial(path), ignore_errors=True)
+    finally:
+        remove(scratch)
+
+
+def adopt_entry(store: Path, entry: Entry, former: str) -> None:
+    """Write an entry from one of another key that holds the same, by hard links where they go.
+
+    Its manifest says from which (``adopted_from``), keeps when and by which versions that was made,
+    and is sealed anew. The former entry stays.
+
+    Parameters
+    ----------
+    store
+        Root of the store.
+    entry
+        To be written.
+    former
+        Key of the one that holds the same.
+
+    Raises
+    ------
+    EmodriftError
+        The former entry is broken, or the disk is full or not to be written.
+    """
+    path, source = store / entry.place, store / entry.stage / former
+    described = {name: value for name, value in entry.describe().items() if name != "label"}
+    record = {**read_manifest(source), **described, "adopted_from": former}
+    record = json.loads(json.dumps(record))
+    scratch = name_scratch(path)
+    try:
+        with explain_disk(path):
+            clear_scratch(path)
+            scratch.mkdir(parents=True)
+            for name in record["files"]:
+                target = scratch / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    target.hardlink_to(source / name)
+                except OSError:
+                    shutil.copy2(source / name, target)
+            text = json.dumps(record | {"seal": seal_manifest(record)}, indent=1, sort_keys=True)
+            (scratch / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            sync_tree(scratch)
+            _move_into_place(scratch, path)
     finally:
         remove(scratch)
 
