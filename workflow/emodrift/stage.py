@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+OPTIONAL = "?"
+"""Ends the name of what is read where a study has it, and left out where it has not."""
+
 
 @dataclass(frozen=True)
 class Stage:
