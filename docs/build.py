@@ -1,6 +1,6 @@
 """Build the site: pages staged as they lie in the repository, and a reference from docstrings.
 
-The README, the config's reference and the resources' pages lie outside docs/, where they are needed.
+The README, the config's reference and the resources' pages lie outside docs/, where they serve.
 Staged with their folders, all links between them hold as they are.
 """
 

@@ -13,8 +13,9 @@ from docs.build import Loader, list_navigation
 from tests.conftest import ROOT
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "config/README.md"]
-    + [*ROOT.glob("resources/**/*.md")]
+    page
+    for pattern in ("*.md", "docs/*.md", "config/*.md", "resources/**/*.md")
+    for page in ROOT.glob(pattern)
 )
 SHORTEST = 8
 """Letters of the least piece of a message that is looked for."""

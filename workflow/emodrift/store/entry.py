@@ -124,8 +124,8 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     path
         Final directory of the entry, ``<store>/<stage>/<key>``.
     manifest
-        Stage, key, inputs and params; seconds, versions, machine and digests are added: ``files``, the
-        digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
+        Stage, key, inputs and params; seconds, versions, machine and digests are added: ``files``,
+        the digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
         itself.
 
     Raises
