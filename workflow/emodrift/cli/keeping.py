@@ -99,7 +99,8 @@ def adopt(
         if not done:
             print("Nothing to adopt: no missing entry was made before by other code.")
         for stage in dict.fromkeys(d.stage for d in done):
-            remade, adopted = (sum(d[i] for d in done if d.stage == stage) for i in (1, 2))
+            of_stage = [d for d in done if d.stage == stage]
+            remade, adopted = (sum(getattr(d, n) for d in of_stage) for n in ("remade", "adopted"))
             print(f"{stage}: {remade} made anew, {adopted} adopted.")
         return
     plan = open_plan(config)

@@ -129,7 +129,8 @@ def mark_worse(evals: pd.DataFrame, reference: int, worse_by: float) -> pd.DataF
     Parameters
     ----------
     evals
-        Table of evals; those without a direction or without a value at the reference are left out.
+        Table of evals; those without a direction or without a value at the reference are left out,
+        and so are checkpoints of the reference's run that came before it.
     reference
         Number of the reference checkpoint.
     worse_by
@@ -141,7 +142,9 @@ def mark_worse(evals: pd.DataFrame, reference: int, worse_by: float) -> pd.DataF
     pd.DataFrame
         Rows of `evals` with ``change`` (positive: worse), ``change_se`` and ``worse``.
     """
-    known = evals[evals["higher_is_better"].notna()]
+    before = evals["run"].isin(evals.loc[evals["checkpoint"] == reference, "run"])
+    before &= evals["checkpoint"] < reference
+    known = evals[evals["higher_is_better"].notna() & ~before]
     base = known[known["checkpoint"] == reference].set_index(EVAL)[["value", "se"]]
     table = known.join(base.add_suffix("_reference"), on=EVAL, how="inner")
     sign = np.where(table["higher_is_better"].astype(bool), -1.0, 1.0)

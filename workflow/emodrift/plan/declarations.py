@@ -9,11 +9,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from emodrift.errors import EmodriftError
-from emodrift.stage import Stage
+from emodrift.stage import OPTIONAL, Stage
 
 LIBRARY = Path(__file__).parents[1]
 NAME = "STAGE"
-OPTIONAL = "?"
 
 
 @functools.cache

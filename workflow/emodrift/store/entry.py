@@ -29,6 +29,7 @@ from emodrift.store.files import (
     sync,
     sync_tree,
 )
+from emodrift.store.machine import describe_machine
 from emodrift.store.partial import locate_partial
 
 MANIFEST = "manifest.json"
@@ -126,8 +127,8 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     path
         Final directory of the entry, ``<store>/<stage>/<key>``.
     manifest
-        Stage, key, inputs and params; seconds, versions and digests are added: ``files``, the
-        digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
+        Stage, key, inputs and params; seconds, versions, machine and digests are added: ``files``,
+        the digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
         itself.
 
     Raises
@@ -155,6 +156,7 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
                 "seconds": round(time.monotonic() - started, 2),
                 "packages": _list_versions(),
                 "python": platform.python_version(),
+                "machine": describe_machine(),
                 "git_commit": _find_commit(),
                 "files": files,
                 "content": digest_value(files),

@@ -28,11 +28,13 @@ QUALITIES = {
 
 
 class Table(NamedTuple):
-    """A table as it is printed: caption, names of columns, and rows of a name and cells."""
+    """A table as it is printed: caption, names of columns, rows of a name and cells, and what the
+    names are of."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
+    first: str = "run"
 
 
 def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, list[Table]]:
