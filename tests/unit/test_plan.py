@@ -188,3 +188,13 @@ def test_what_planning_can_see_is_told_in_one_line(runs, tmp_path, change, messa
     with pytest.raises(EmodriftError) as error:
         plan_study(parse_study(values), tmp_path / "results")
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_steering_can_be_kept_to_the_reference_or_the_ends(plan):
+    counts = {}
+    for chosen in ("all", "ends", "reference"):
+        planned = settle(plan, number=3, steering=STUDY["steering"] | {"checkpoints": chosen})
+        counts[chosen] = len(planned.of_stage("responses"))
+        (coupling,) = planned.of_stage("coupling")
+        assert len(coupling.params["steered"]) == counts[chosen]
+    assert counts == {"all": 3, "ends": 2, "reference": 1}

@@ -25,7 +25,6 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import Reading, save_paired
-from emodrift.drift.params import MetricParams
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -42,6 +41,7 @@ from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
+from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
     "coupling",
@@ -52,7 +52,7 @@ STAGE = Stage(
         "lock": "lock",
         "discovery": "discovery?",
     },
-    settings=["checkpoints", "statistics", "seed", "metrics"],
+    settings=["checkpoints", "statistics", "seed", "metrics", "steered"],
 )
 
 Rows = list[dict[str, Any]]
@@ -60,11 +60,25 @@ UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
 TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "effect_matrix", "behaviour")
 
 
+class CouplingParams(NamedTuple):
+    """What the coupling stage is asked.
+
+    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
+    metrics by name. steered: numbers of the checkpoints that were.
+    """
+
+    checkpoints: Sequence[Mapping[str, Any]]
+    statistics: Statistics
+    seed: int
+    metrics: Mapping[str, Mapping[str, Any]]
+    steered: Sequence[int]
+
+
 class CouplingInputs(NamedTuple):
     """Entries that the coupling stage reads.
 
-    activations: gradients of each checkpoint. responses: of each. lock: the locked vectors.
-    discovery: the bundle that was found at the reference, where it was looked for.
+    activations: gradients of each checkpoint. responses: of each steered one. lock: the locked
+    vectors. discovery: the bundle that was found at the reference, where it was looked for.
     """
 
     activations: Sequence[Readings]
@@ -73,10 +87,10 @@ class CouplingInputs(NamedTuple):
     discovery: Path | None = None
 
 
-def measure_coupling(params: MetricParams, inputs: CouplingInputs, out: Path) -> None:
+def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
-    Writes, each with the checkpoint:
+    Writes, each with the checkpoint; finite effects of steered ones alone:
 
     - ``effects.parquet`` (concept, metric): slope at strength 0 on all prompts with interval,
       p-values against null directions of each kind, corrected over the checkpoint, stability;
@@ -97,19 +111,17 @@ def measure_coupling(params: MetricParams, inputs: CouplingInputs, out: Path) ->
     out
         Directory to write to.
     """
-    checkpoints, statistics, seed, metrics = params
+    checkpoints, statistics, seed, metrics, steered = params
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
     question = Question(locked, bundles, metrics, statistics, seed)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     asked: EffectDraws | None = None
     readings: list[Reading] = []
-    pairs = zip(inputs.activations, inputs.responses, strict=True)
-    for number, (activation, response) in enumerate(pairs):
+    responses = dict(zip(steered, inputs.responses, strict=True))
+    for number, activation in enumerate(inputs.activations):
         gradients = open_gradients(activation)
-        scores = join_strengths(open_responses(response), gradients["score"])
         exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
-        probability = fit_slopes(scores, compute_probabilities)
         if asked is None:
             asked = plan_draws(
                 question.locked,
@@ -122,19 +134,31 @@ def measure_coupling(params: MetricParams, inputs: CouplingInputs, out: Path) ->
         readings.append(read_effects(asked, gradients, question.layer))
         found = {
             "effects": describe_effects(question, exact, gradients),
-            "coupling": describe_finite(question, scores),
-            "dose": describe_dose(question, scores),
-            "agreement": compare_slopes(exact, scores).to_dict("records"),
             "modularity": describe_modularity(question, exact, gradients),
-            "effect_matrix": [describe_matrix(question, probability)],
             "behaviour": describe_behaviour(question, gradients["score"]),
         }
+        if number in responses:
+            scores = join_strengths(open_responses(responses[number]), gradients["score"])
+            found |= describe_steering(question, exact, scores)
         for name, rows in found.items():
             tables[name] += [{"checkpoint": number, **row} for row in rows]
     for name, rows in tables.items():
         write_table(label_rows(rows, checkpoints), out, name)
     assert asked is not None
     save_paired(readings, asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
+
+
+def describe_steering(
+    question: Question, exact: xr.DataArray, scores: xr.DataArray
+) -> dict[str, Rows]:
+    """Tables of one checkpoint's finite effects, by name."""
+    probability = fit_slopes(scores, compute_probabilities)
+    return {
+        "coupling": describe_finite(question, scores),
+        "dose": describe_dose(question, scores),
+        "agreement": compare_slopes(exact, scores).to_dict("records"),
+        "effect_matrix": [describe_matrix(question, probability)],
+    }
 
 
 def add_bundles(

@@ -21,6 +21,7 @@ from emodrift.plan.descriptions import (
     describe_fitting,
     describe_judge,
     describe_metrics,
+    list_steered,
 )
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import TEXTS, Desk, Reader
@@ -80,18 +81,19 @@ def plan_chain(
         locked = read_discovery(plan, one["discovery"], locked, corpus)
 
     activations, each = [], dict[str, list[Entry]]()
-    for checkpoint in plan.checkpoints:
+    steered = list_steered(study, plan.checkpoints, reference)
+    for number, checkpoint in enumerate(plan.checkpoints):
         reader = Reader(plan, desk, checkpoint, chat)
         texts = reader.read_texts(corpus, (*TEXTS, "prompts"))
         everywhere = checkpoint == reference or study.steering.gradient_layers == "all"
         gradients = reader.differentiate(corpus, 0 if everywhere else locked.layer)
         activations.append({**texts, "gradients": gradients})
-        of_checkpoint = {
-            "vectors": _plan_vectors(plan, checkpoint, texts),
-            "responses": reader.steer(corpus, locked, gradients),
-        }
+        steer = number in steered
+        of_checkpoint = {"vectors": _plan_vectors(plan, checkpoint, texts)}
+        if steer:
+            of_checkpoint["responses"] = reader.steer(corpus, locked, gradients)
         if study.generation:
-            written = reader.write(corpus, locked, gradients)
+            written = reader.write(corpus, locked, gradients, steer)
             of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, written)
         for name, entry in of_checkpoint.items():
             each.setdefault(name, []).append(entry)
