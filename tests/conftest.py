@@ -186,3 +186,17 @@ def copy_project(folder):
     project = Project(folder)
     project.config.write_text(yaml.safe_dump(STUDY, sort_keys=False))
     return project
+
+
+GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished study over two checkpoints, which nobody changes."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    for step in (0, 10):
+        save_checkpoint(project.folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
+    project.edit_study(lambda s: s.update(generation=GENERATION))
+    project.run()
+    return project

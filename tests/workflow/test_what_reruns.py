@@ -11,7 +11,7 @@ import pytest
 
 from emodrift.show.figures import list_figures
 from tests.chat_server import complete, serve_chat
-from tests.conftest import copy_project, save_checkpoint
+from tests.conftest import save_checkpoint
 
 MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
@@ -24,18 +24,6 @@ WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])
 DRIFTED = len([name for name in DRAWN if "drift" in FIGURES[name].reads])
 JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
-GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished study over two checkpoints."""
-    project = copy_project(tmp_path_factory.mktemp("project"))
-    for step in (0, 10):
-        save_checkpoint(project.folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
-    project.edit_study(lambda s: s.update(generation=GENERATION))
-    project.run()
-    return project
 
 
 @pytest.fixture

@@ -12,6 +12,11 @@ rule drift:
         entry("drift"),
     log:
         "results/logs/drift/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -29,6 +34,11 @@ rule evocation:
         entry("evocation"),
     log:
         "results/logs/evocation/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -47,6 +57,11 @@ rule coupling:
         entry("coupling"),
     log:
         "results/logs/coupling/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -64,6 +79,11 @@ rule fragmentation:
         entry("fragmentation"),
     log:
         "results/logs/fragmentation/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -81,6 +101,11 @@ rule conduct:
         entry("conduct"),
     log:
         "results/logs/conduct/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

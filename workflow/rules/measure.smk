@@ -16,6 +16,11 @@ rule visit:
     log:
         "results/logs/visit/{key}.log",
     priority: 1
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(4),
     params:
         entry=described,
     message:
@@ -33,6 +38,11 @@ rule verdicts:
         entry("verdicts"),
     log:
         "results/logs/verdicts/{key}.log",
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -47,6 +57,11 @@ rule agreement:
         entry("agreement"),
     log:
         "results/logs/agreement/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
