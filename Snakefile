@@ -12,6 +12,7 @@ from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import release_downloads
 from emodrift.store.entry import MANIFEST, entry_exists
+from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
 from emodrift.config.reading import parse_study
 from emodrift.plan.measurements import forget_unmeasured

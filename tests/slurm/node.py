@@ -133,6 +133,10 @@ class Node:
         )
         return done.stdout if done.returncode == 0 else ""
 
+    def show(self, job: str, what: str) -> str:
+        """One field of a job, in squeue's format, whether it is over or not."""
+        return self.ask("squeue", "-h", "--states=all", "-j", job, "-o", what).strip()
+
     def list_jobs(self, *states: str) -> list[str]:
         """Numbers of the jobs that are in the queue, or in one of some states."""
         chosen = [f"--states={','.join(states)}"] if states else []

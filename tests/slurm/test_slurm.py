@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(
 PROFILE = ["--workflow-profile", "profiles/slurm"]
 HASTE = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
 HASTE += ["--latency-wait", "20"]
-FIRST_TRY_IN_LITTLE_MEMORY = ["--set-resources", "visit:mem_mb=250 if attempt == 1 else 3000"]
+OF_VISIT = ("visit", "vectors", "verdicts")
+LITTLE_AT_FIRST = [f"{rule}:mem_mb=100 if attempt == 1 else 1500" for rule in OF_VISIT]
 SECONDS = 600
 
 
@@ -49,8 +50,9 @@ def read_tables(project):
     return {p.relative_to(published): p.read_bytes() for p in published.rglob("*.csv")}
 
 
-def list_submitted(output):
-    return re.findall(r"has been submitted with SLURM jobid (\d+)", output)
+def list_submitted(output, key=""):
+    """SLURM's numbers of the jobs that were submitted; of those of one visit, where it is named."""
+    return re.findall(rf"has been submitted with SLURM jobid (\d+) \(log: \S*{key}", output)
 
 
 def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
@@ -123,20 +125,23 @@ def test_what_happens_to_jobs_and_machines_costs_tries_and_no_results(node, on_c
     source = {"checkpoints": "runs/broken/checkpoint-*"}
     project.edit_study(lambda s: s["runs"].update(broken=source))
 
-    run = Watched(project, *FIRST_TRY_IN_LITTLE_MEMORY)
-    second = run.wait(
-        lambda: [n for n in list_submitted(run.read()) if tried_again(node, n)], "a second try"
-    )[0]
-    run.wait(lambda: second in node.list_jobs("RUNNING"), "a running job")
+    run = Watched(project, "--set-resources", *LITTLE_AT_FIRST)
+    named = re.compile(r"measure sft step 20\n\s+Reason: Missing output files: \S+/visit/(\w+)/")
+    key = run.wait(lambda: named.search(run.read()), "a job for the new checkpoint")[1]
+    run.wait(lambda: len(list_submitted(run.read(), key)) == 2, "a second try")
+    first, second = list_submitted(run.read(), key)
+    assert (node.show(first, "%m"), node.show(second, "%m")) == ("200M", "3000M")
+    run.wait(lambda: node.show(second, "%T") == "RUNNING", "a running job")
     node.ask("scontrol", "requeue", second)
-    run.wait(lambda: second in node.list_jobs("PENDING"), "a requeued job")
+    run.wait(lambda: node.show(second, "%T") == "PENDING", "a requeued job")
     node.stop_controller()
     node.start_controller()
-    run.wait(lambda: second in node.list_jobs("RUNNING"), "a job that runs again")
+    run.wait(lambda: node.show(second, "%T") == "RUNNING", "a job that runs again")
     host = node.ask("sinfo", "-h", "-o", "%n").strip()
     node.ask("scontrol", "update", f"nodename={host}", "state=drain", "reason=test")
     node.ask("scancel", second)
-    run.wait(lambda: list_submitted(run.read())[-1] in node.list_jobs("PENDING"), "a third try")
+    run.wait(lambda: len(list_submitted(run.read(), key)) == 3, "a third try")
+    assert node.show(list_submitted(run.read(), key)[2], "%T") == "PENDING"
     node.ask("scontrol", "update", f"nodename={host}", "state=resume")
     status, output = run.end()
     assert status == 1
@@ -149,8 +154,3 @@ def test_what_happens_to_jobs_and_machines_costs_tries_and_no_results(node, on_c
     assert "visit" not in project.list_jobs()
     project.run(*PROFILE, *HASTE)
     assert project.list_jobs() == {} and not list(project.folder.glob("results/store/*/.*scratch*"))
-
-
-def tried_again(node, number):
-    """Whether a job asks for the memory of a second try."""
-    return node.ask("squeue", "-h", "--states=all", "-j", number, "-o", "%m").strip() == "3000M"

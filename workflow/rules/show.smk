@@ -64,6 +64,7 @@ rule publication:
     group:
         "shown"
     resources:
+        mem_mb=memory,
         runtime=minutes(0.5),
     params:
         entry=described,
