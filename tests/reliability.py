@@ -1,9 +1,13 @@
-"""The fault table of docs/reliability.md, made by trying every fault: `make reliability`."""
+"""The fault table of docs/reliability.md, made by trying every fault: `make reliability`.
+
+``python -m tests.reliability Store Runs`` tries the faults of these groups alone, and leaves the
+other rows as they are.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +19,10 @@ START, END = "<!-- table: made by `make reliability` -->", "<!-- end of table --
 
 
 class Fault(NamedTuple):
-    """A kind of fault: what is done, what follows, and the tests that do it (file, names)."""
+    """A kind of fault: what is done, what follows, and the tests that do it (file, names).
+
+    The file is one of `tests/unit`, or named with its folder below `tests`.
+    """
 
     fault: str
     outcome: str
@@ -122,6 +129,17 @@ FAULTS = {
             "test_remembering.py",
         ),
         Fault(
+            "a part of a finished study damaged, and a published table edited",
+            "`--repair` and the next run give the same tables, byte for byte",
+            "workflow/test_repair.py",
+        ),
+        Fault(
+            "a file overwritten in place by one of its size, and its time set back",
+            "it is read again",
+            "test_remembering.py",
+            ("test_a_file_that_is_overwritten_and_whose_time_is_set_back_is_read_again",),
+        ),
+        Fault(
             "a full or read-only disk, a writer killed, two writers of one entry",
             "one line, no half entry; scratch of dead processes goes",
             "test_store.py",
@@ -131,6 +149,54 @@ FAULTS = {
                 "test_two_writers_of_one_entry_leave_one_whole_entry",
                 "test_an_entry_counts_only_when_its_bytes_are_on_the_disk",
             ),
+        ),
+    ),
+    "Runs": (
+        Fault(
+            "runs ended by SIGKILL or SIGTERM at random moments, in stages drawn at random, "
+            "publication among them (`EMODRIFT_KILLS=100`: a hundred)",
+            "no half entry, nothing finished is lost; the next run gives the same tables",
+            "workflow/test_faults.py",
+            ("test_kills_at_random_moments_in_any_stage_leave_nothing_half_done",),
+        ),
+        Fault(
+            "two studies with different code on one store, at the same time, measuring the same "
+            "new checkpoint",
+            "both end well, and the store is whole",
+            "workflow/test_faults.py",
+            ("test_two_studies_with_different_code_share_a_store_at_the_same_time",),
+        ),
+        Fault(
+            "the clock set back after a study, and before a checkpoint is added",
+            "what did not change is not made again, and what is new is found",
+            "workflow/test_faults.py",
+            ("test_a_clock_that_was_set_back_runs_nothing_again_and_hides_nothing_new",),
+        ),
+        Fault(
+            "a disk that fills up under a run, or becomes read-only (a small one is mounted)",
+            "one line; right after the cause is gone the run goes on",
+            "workflow/test_faults.py",
+            (
+                "test_a_disk_that_is_full_or_read_only_is_one_line_and_right_after_it_the_run_goes_on",
+            ),
+        ),
+    ),
+    "Cluster": (
+        Fault(
+            "a study on SLURM instead of one machine",
+            "the same tables, byte for byte, in five jobs",
+            "slurm/test_slurm.py",
+            (
+                "test_a_cluster_gives_the_same_tables_byte_for_byte",
+                "test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one",
+            ),
+        ),
+        Fault(
+            "a job out of memory, requeued, its controller restarted, cancelled, its node drained; "
+            "beside it a checkpoint with NaN weights",
+            "tried again with more memory, and measured; the other is told in a line, once",
+            "slurm/test_slurm.py",
+            ("test_what_happens_to_jobs_and_machines_costs_tries_and_no_results",),
         ),
     ),
 }
@@ -151,44 +217,61 @@ class Tally:
 
 def locate(fault: Fault) -> list[str]:
     """Node ids of a fault's tests, as pytest takes them."""
-    file = Path("tests/unit", fault.file)
+    file = Path("tests", fault.file if "/" in fault.file else f"unit/{fault.file}")
     path = (ROOT / file).resolve().relative_to(ROOT).as_posix()
     return [f"{path}::{name}" for name in fault.tests] or [path]
 
 
 def count_cases(fault: Fault, tried: dict[str, list[bool]]) -> tuple[int, int]:
-    """Cases tried and survived; each random one counts."""
-    from tests.unit.test_fuzz import CASES, FACTOR
-
+    """Cases tried and survived; a test that tries many by itself counts for as many."""
     places = tuple(locate(fault))
     found = {n: r for n, r in tried.items() if n in places or n.startswith(f"{places[0]}::")}
-    if fault.file == "test_fuzz.py":
-        tests = {n.rpartition("::")[2]: all(r) for n, r in found.items()}
-        passed = [CASES[n] * FACTOR for n, right in tests.items() if right]
-        return sum(CASES[n] for n in tests) * FACTOR, sum(passed)
-    results = [result for of_test in found.values() for result in of_test]
-    return len(results), sum(results)
+    number = weigh()
+    weights = {name: number.get(name.rpartition("::")[2], 1) for name in found}
+    results = [(weights[name], result) for name, each in found.items() for result in each]
+    return sum(w for w, _ in results), sum(w for w, survived in results if survived)
 
 
-def render_table(tried: dict[str, list[bool]]) -> str:
-    """The table as Markdown."""
+def weigh() -> dict[str, int]:
+    """Test -> the cases that it draws by itself."""
+    from tests.unit.test_fuzz import CASES, FACTOR
+    from tests.workflow.test_faults import KILLS
+
+    kills = {"test_kills_at_random_moments_in_any_stage_leave_nothing_half_done": KILLS}
+    return {name: number * FACTOR for name, number in CASES.items()} | kills
+
+
+def read_rows(page: str) -> dict[str, tuple[int, int]]:
+    """What the page's table says of each fault: cases tried and survived."""
+    table = page.partition(START)[2].partition(END)[0].strip().splitlines()[2:]
+    rows = [line.strip("| ").split(" | ") for line in table]
+    return {row[-4]: (int(row[-2]), int(row[-1])) for row in rows}
+
+
+def render_table(counts: Mapping[str, tuple[int, int]]) -> str:
+    """The table as Markdown, from the cases of each fault that were tried and survived."""
     lines = ["| | fault | what follows | tried | survived |", "| --- | --- | --- | --: | --: |"]
     for group, faults in FAULTS.items():
         for place, fault in enumerate(faults):
-            cases, passed = count_cases(fault, tried)
+            cases, passed = counts.get(fault.fault, (0, 0))
             head = "" if place else group
             lines.append(f"| {head} | {fault.fault} | {fault.outcome} | {cases} | {passed} |")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try every fault and write the table into its page."""
+    """Try the faults of some groups, or of all, and write the table into its page."""
     tally = Tally()
-    tests = [node for faults in FAULTS.values() for fault in faults for node in locate(fault)]
-    status = pytest.main([*dict.fromkeys(tests), *arguments], plugins=[tally])
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    groups = [name for name in arguments if name in FAULTS] or list(FAULTS)
+    asked = [fault for group in groups for fault in FAULTS[group]]
+    nodes = dict.fromkeys(node for fault in asked for node in locate(fault))
+    options = [argument for argument in arguments if argument not in FAULTS]
+    status = pytest.main([*nodes, *options], plugins=[tally])
+    page = PAGE.read_text(encoding="utf-8")
+    counts = read_rows(page) | {f.fault: count_cases(f, tally.tried) for f in asked}
+    before, _, rest = page.partition(START)
     after = rest.partition(END)[2]
-    table = f"{before}{START}\n\n{render_table(tally.tried)}\n\n{END}{after}"
+    table = f"{before}{START}\n\n{render_table(counts)}\n\n{END}{after}"
     PAGE.write_text(table, encoding="utf-8")
     return int(status)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
-SECONDS = 30
+SECONDS = 120
 SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
 CONFIGURATION = """\
 ClusterName=emodrift
