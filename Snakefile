@@ -16,7 +16,7 @@ from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
 from emodrift.config.reading import parse_study
 from emodrift.plan.measurements import forget_unmeasured
-from emodrift.plan.needs import foresee_memory
+from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
 from emodrift.plan.space import check_space
 from emodrift.show.publication import forget_incomplete

@@ -3,27 +3,28 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from emodrift.config.running import Compute
+from emodrift.plan.entries import Plan
 from emodrift.plan.needs import (
     LARGEST_VOCABULARY,
     LIBRARIES,
+    Needs,
     Weights,
     estimate_fit,
     estimate_summary,
     estimate_training,
     estimate_visit,
-    find_weights,
-    foresee_memory,
 )
 from tests.conftest import ROOT, save_checkpoint
 from tests.unit.test_graph import plan_everything
 
 GB = 10**9
 LLAMA_8B = Weights(8_030_000_000, 16 * GB, hidden=4096, layers=32, vocabulary=128_256)
-TOKENS = 2048
+TOKENS = 1536
 PEAKS = f"""
 import json, resource
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts
@@ -49,13 +50,18 @@ for folder in sys.argv[1:]:
 """
 
 
+def find_weights(location):
+    """Weights at a location that is none of a study's checkpoints."""
+    return Needs(Plan(None, Path("nowhere"))).find_weights(location)
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     return plan_everything(tmp_path_factory.mktemp("study"))
 
 
 def test_a_visit_stays_below_what_it_asks_for_and_needs_more_than_a_quarter_of_it(tmp_path):
-    shapes = ({"hidden": 32, "layers": 2}, {"hidden": 640, "layers": 8})
+    shapes = ({"hidden": 32, "layers": 2}, {"hidden": 512, "layers": 8})
     folders = [tmp_path / str(shape["hidden"]) for shape in shapes]
     for folder, shape in zip(folders, shapes, strict=True):
         save_checkpoint(folder, seed=0, step=0, **shape)
@@ -70,21 +76,15 @@ def test_a_visit_stays_below_what_it_asks_for_and_needs_more_than_a_quarter_of_i
         [int(n) for n in line.split()] for line in done.stdout.splitlines()
     )
     compute = Compute(batch_tokens=TOKENS)
-    weights = [find_weights(FakePlan, {"path": str(folder)}) for folder in folders]
+    weights = [find_weights({"path": str(folder)}) for folder in folders]
     asked = [estimate_visit(w, compute, rows) for w in weights]
     assert small < asked[0] and large < asked[1]
     assert large - small < asked[1] - asked[0] < 4 * (large - small)
 
 
-class FakePlan:
-    """A plan without checkpoints of the hub."""
-
-    checkpoints = ()
-
-
 def test_weights_are_counted_from_the_headers_of_their_files(tmp_path):
     folder = save_checkpoint(tmp_path / "m", seed=0, step=0)
-    found = find_weights(FakePlan, {"path": str(folder), "initialise": 1})
+    found = find_weights({"path": str(folder), "initialise": 1})
     config = json.loads((folder / "config.json").read_text())
     assert (found.hidden, found.layers, found.vocabulary) == (32, 3, config["vocab_size"])
     assert found.number == 2 * 32 * config["vocab_size"] + 3 * (10 * 32**2 + 2 * 32) + 32
@@ -98,8 +98,8 @@ def test_an_adapter_takes_its_base_too(tmp_path):
         (folder / "model.safetensors").read_bytes()
     )
     base = {"path": str(folder)}
-    alone = find_weights(FakePlan, base)
-    both = find_weights(FakePlan, {"path": str(tmp_path / "a"), "base": base})
+    alone = find_weights(base)
+    both = find_weights({"path": str(tmp_path / "a"), "base": base})
     assert (both.number, both.layers) == (2 * alone.number, alone.layers)
 
 
@@ -124,11 +124,24 @@ def test_what_reads_checkpoints_asks_by_their_texts_and_their_number(plan):
 
 
 def test_every_job_of_a_study_asks_for_memory(plan):
-    asked = {entry.stage: foresee_memory(plan, entry) for entry in plan.entries.values()}
+    needs = Needs(plan)
+    asked = {entry.stage: needs.foresee_memory(entry) for entry in plan.entries.values()}
     assert all(type(need) is int and need >= 1500 for need in asked.values())
     assert asked["visit"] > asked["vectors"] and asked["drift"] > asked["indicators"]
 
 
 def test_the_vocabulary_of_a_model_whose_config_is_not_here_is_a_large_one():
     unknown = {"repo": "owner/name", "commit": "c", "subfolder": ""}
-    assert find_weights(FakePlan, unknown).vocabulary == LARGEST_VOCABULARY
+    assert find_weights(unknown).vocabulary == LARGEST_VOCABULARY
+
+
+def test_a_visit_shares_a_job_with_what_is_made_of_its_checkpoints_alone(plan):
+    needs = Needs(plan)
+    visits = {visit.key for visit in plan.of_stage("visit")}
+    (lock,) = (entry for entry in plan.of_stage("lock") if not entry.label.endswith(")"))
+    of_reference = needs.name_group(lock)
+    assert of_reference.removeprefix("visit-") in visits
+    groups = [needs.name_group(entry) for entry in plan.of_stage("vectors")]
+    assert groups.count("summaries") == 1 and of_reference in groups
+    verdicts = {needs.name_group(entry) for entry in plan.of_stage("verdicts")}
+    assert {group.removeprefix("visit-") for group in verdicts} <= visits

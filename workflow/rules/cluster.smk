@@ -3,10 +3,19 @@
 On one machine none of this plays a part.
 """
 
+NEEDS = []
+
+
+def needs():
+    """What the jobs of the plan ask for."""
+    if not NEEDS or NEEDS[-1].plan is not plan():
+        NEEDS.append(Needs(plan()))
+    return NEEDS[-1]
+
 
 def memory(wildcards, attempt):
     """Megabytes, twice as many with each further try."""
-    return foresee_memory(plan(), find_entry(wildcards)) * 2 ** (attempt - 1)
+    return needs().foresee_memory(find_entry(wildcards)) * 2 ** (attempt - 1)
 
 
 def minutes(hours):
@@ -15,12 +24,5 @@ def minutes(hours):
 
 
 def of_visit(wildcards):
-    """Group: a visit, and what is made of its checkpoints alone, are one job.
-
-    Vectors of the random twin go with the tables, which alone read them.
-    """
-    entry = find_entry(wildcards)
-    if any(entry == table.inputs["twin"] for table in plan().of_stage("drift")):
-        return "summaries"
-    makers = (plan().makers.get(needed.place) for needed in entry.list_inputs())
-    return f"visit-{next(filter(None, makers), entry).key}"
+    """Group: a visit, and what is made of its checkpoints alone, are one job."""
+    return needs().name_group(find_entry(wildcards))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from emodrift.checkpoints.tensors import BITS, read_header
 from emodrift.config.running import Compute
 from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import Plan
+from emodrift.store.digest import digest_value
 from emodrift.store.downloads import pick_weights
 from emodrift.store.entry import Entry
 
@@ -99,54 +100,76 @@ def estimate_fit(checkpoint: Checkpoint, rows: int) -> int:
     return LIBRARIES + COPIES * rows * (checkpoint.layers + 1) * checkpoint.hidden * 4
 
 
-def estimate_summary(checkpoints: Iterable[Checkpoint], rows: int) -> int:
+def estimate_summary(checkpoints: Sequence[Checkpoint], rows: int) -> int:
     """Bytes that a table over all checkpoints takes: one is read at a time, the rows are kept."""
-    listed = tuple(checkpoints)
-    return estimate_fit(listed[0], rows) + OF_TABLES * len(listed)
+    return estimate_fit(checkpoints[0], rows) + OF_TABLES * len(checkpoints)
 
 
-def foresee_memory(plan: Plan, entry: Entry) -> int:
-    """Megabytes of main memory that the job of an entry asks for."""
-    return math.ceil(_estimate(plan, entry) / MEGABYTE)
+class Needs:
+    """What the jobs of a plan ask a cluster for; made once for a plan.
 
+    Parameters
+    ----------
+    plan
+        The plan.
+    """
 
-def _estimate(plan: Plan, entry: Entry) -> int:
-    compute, rows = plan.study.compute, count_rows(plan)
-    if entry.stage == "visit":
-        locations = [checkpoint["model"]["location"] for checkpoint in entry.context["checkpoints"]]
-        return max(estimate_visit(find_weights(plan, place), compute, rows) for place in locations)
-    if entry.stage in TRAINING:
-        return estimate_training(find_weights(plan, entry.context["location"]), compute)
-    if entry.stage in FITTING and plan.checkpoints:
-        return estimate_fit(plan.checkpoints[0], rows)
-    if entry.stage in SUMMARIES and plan.checkpoints:
-        return estimate_summary(plan.checkpoints, rows)
-    return LIBRARIES
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.rows = count_rows(plan)
+        self.checkpoints = {digest_value(c.location): c for c in plan.checkpoints}
+        self.twins = {table.inputs["twin"].key for table in plan.of_stage("drift")}
+
+    def foresee_memory(self, entry: Entry) -> int:
+        """Megabytes of main memory that the job of an entry asks for."""
+        return math.ceil(self._estimate(entry) / MEGABYTE)
+
+    def name_group(self, entry: Entry) -> str:
+        """What shares a job: a visit, and what is made of its checkpoints alone.
+
+        Vectors of the random twin go with the tables, which alone read them.
+        """
+        if entry.key in self.twins:
+            return "summaries"
+        makers = (self.plan.makers.get(needed.place) for needed in entry.list_inputs())
+        return f"visit-{next(filter(None, makers), entry).key}"
+
+    def find_weights(self, location: Mapping[str, Any]) -> Weights:
+        """What is known of the model at a location, an adapter's base included."""
+        places = [place for place in _list_places(location) if "path" in place]
+        found = [_read_files(Path(place["path"])) for place in places]
+        own = {name: value for name, value in location.items() if name != "initialise"}
+        checkpoint = self.checkpoints.get(digest_value(own))
+        downloaded = sum(d.size for d in checkpoint.downloads) if checkpoint else 0
+        return Weights(
+            number=sum(w.number for w in found) + downloaded // 2,
+            stored=sum(w.stored for w in found) + downloaded,
+            hidden=checkpoint.hidden if checkpoint else max((w.hidden for w in found), default=0),
+            layers=checkpoint.layers if checkpoint else max((w.layers for w in found), default=0),
+            vocabulary=max((w.vocabulary for w in found), default=0) or LARGEST_VOCABULARY,
+        )
+
+    def _estimate(self, entry: Entry) -> int:
+        plan, compute = self.plan, self.plan.study.compute
+        if entry.stage == "visit":
+            asked = (checkpoint["model"]["location"] for checkpoint in entry.context["checkpoints"])
+            weights = map(self.find_weights, asked)
+            return max(estimate_visit(w, compute, self.rows) for w in weights)
+        if entry.stage in TRAINING:
+            return estimate_training(self.find_weights(entry.context["location"]), compute)
+        if entry.stage in FITTING and plan.checkpoints:
+            return estimate_fit(plan.checkpoints[0], self.rows)
+        if entry.stage in SUMMARIES and plan.checkpoints:
+            return estimate_summary(plan.checkpoints, self.rows)
+        return LIBRARIES
 
 
 def count_rows(plan: Plan) -> int:
     """Texts of all parts of the contrast data that are made; none where they are not yet."""
     return sum(
-        _count_lines(str(file))
+        _count_lines(file)
         for entry in plan.of_stage("contrasts")
         for file in (plan.store / entry.place / "parts").glob("*.jsonl")
-    )
-
-
-def find_weights(plan: Plan, location: Mapping[str, Any]) -> Weights:
-    """What is known of the model at a location, an adapter's base included."""
-    found = [
-        _read_files(Path(place["path"])) for place in _list_places(location) if "path" in place
-    ]
-    place = {name: value for name, value in location.items() if name != "initialise"}
-    checkpoint = next((c for c in plan.checkpoints if c.location == place), None)
-    downloaded = sum(d.size for d in checkpoint.downloads) if checkpoint else 0
-    return Weights(
-        number=sum(w.number for w in found) + downloaded // 2,
-        stored=sum(w.stored for w in found) + downloaded,
-        hidden=checkpoint.hidden if checkpoint else max((w.hidden for w in found), default=0),
-        layers=checkpoint.layers if checkpoint else max((w.layers for w in found), default=0),
-        vocabulary=max((w.vocabulary for w in found), default=0) or LARGEST_VOCABULARY,
     )
 
 
@@ -181,7 +204,6 @@ def _count_weights(file: Path) -> int:
     return sum((t.stop - t.start) * 8 // BITS[t.dtype] for t in tensors)
 
 
-@functools.cache
-def _count_lines(file: str) -> int:
-    with open(file, "rb") as lines:
+def _count_lines(file: Path) -> int:
+    with file.open("rb") as lines:
         return sum(1 for _ in lines)
