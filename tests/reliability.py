@@ -129,17 +129,6 @@ FAULTS = {
             "test_remembering.py",
         ),
         Fault(
-            "a part of a finished study damaged, and a published table edited",
-            "`--repair` and the next run give the same tables, byte for byte",
-            "workflow/test_repair.py",
-        ),
-        Fault(
-            "a file overwritten in place by one of its size, and its time set back",
-            "it is read again",
-            "test_remembering.py",
-            ("test_a_file_that_is_overwritten_and_whose_time_is_set_back_is_read_again",),
-        ),
-        Fault(
             "a full or read-only disk, a writer killed, two writers of one entry",
             "one line, no half entry; scratch of dead processes goes",
             "test_store.py",
@@ -149,54 +138,6 @@ FAULTS = {
                 "test_two_writers_of_one_entry_leave_one_whole_entry",
                 "test_an_entry_counts_only_when_its_bytes_are_on_the_disk",
             ),
-        ),
-    ),
-    "Runs": (
-        Fault(
-            "runs ended by SIGKILL or SIGTERM at random moments, in stages drawn at random, "
-            "publication among them (`EMODRIFT_KILLS=100`: a hundred)",
-            "no half entry, nothing finished is lost; the next run gives the same tables",
-            "workflow/test_faults.py",
-            ("test_kills_at_random_moments_in_any_stage_leave_nothing_half_done",),
-        ),
-        Fault(
-            "two studies with different code on one store, at the same time, measuring the same "
-            "new checkpoint",
-            "both end well, and the store is whole",
-            "workflow/test_faults.py",
-            ("test_two_studies_with_different_code_share_a_store_at_the_same_time",),
-        ),
-        Fault(
-            "the clock set back after a study, and before a checkpoint is added",
-            "what did not change is not made again, and what is new is found",
-            "workflow/test_faults.py",
-            ("test_a_clock_that_was_set_back_runs_nothing_again_and_hides_nothing_new",),
-        ),
-        Fault(
-            "a disk that fills up under a run, or becomes read-only (a small one is mounted)",
-            "one line; right after the cause is gone the run goes on",
-            "workflow/test_faults.py",
-            (
-                "test_a_disk_that_is_full_or_read_only_is_one_line_and_right_after_it_the_run_goes_on",
-            ),
-        ),
-    ),
-    "Cluster": (
-        Fault(
-            "a study on SLURM instead of one machine",
-            "the same tables, byte for byte, in five jobs",
-            "slurm/test_slurm.py",
-            (
-                "test_a_cluster_gives_the_same_tables_byte_for_byte",
-                "test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one",
-            ),
-        ),
-        Fault(
-            "a job out of memory, requeued, its controller restarted, cancelled, its node drained; "
-            "beside it a checkpoint with NaN weights",
-            "tried again with more memory, and measured; the other is told in a line, once",
-            "slurm/test_slurm.py",
-            ("test_what_happens_to_jobs_and_machines_costs_tries_and_no_results",),
         ),
     ),
 }
@@ -235,10 +176,8 @@ def count_cases(fault: Fault, tried: dict[str, list[bool]]) -> tuple[int, int]:
 def weigh() -> dict[str, int]:
     """Test -> the cases that it draws by itself."""
     from tests.unit.test_fuzz import CASES, FACTOR
-    from tests.workflow.test_faults import KILLS
 
-    kills = {"test_kills_at_random_moments_in_any_stage_leave_nothing_half_done": KILLS}
-    return {name: number * FACTOR for name, number in CASES.items()} | kills
+    return {name: number * FACTOR for name, number in CASES.items()}
 
 
 def read_rows(page: str) -> dict[str, tuple[int, int]]:
