@@ -12,8 +12,11 @@ from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import release_downloads
 from emodrift.store.entry import MANIFEST, entry_exists
+from emodrift.store.files import check_disk
+from emodrift.store.job import spare_retries
 from emodrift.config.reading import parse_study
 from emodrift.plan.measurements import forget_unmeasured
+from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
 from emodrift.plan.disk import check_disk
 from emodrift.show.publication import forget_incomplete
@@ -24,6 +27,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/organism.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/contrasts.smk"

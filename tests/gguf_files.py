@@ -57,13 +57,13 @@ def build_llama(seed, layers=3):
     return LlamaForCausalLM(config).eval()
 
 
-def write_gguf(path, network, kind="F32", kind_of_file="model", tokenizer=True):
-    """Write a Llama as a GGUF file, its matrices as `kind`."""
+def write_gguf(path, network, kind="F32", kind_of_file="model", tokenizer=True, blocks=None):
+    """Write a Llama as a GGUF file, its matrices as `kind`; its head may claim other blocks."""
     config = network.config
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type(kind_of_file)
     writer.add_name("Tiny")
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(blocks or config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)

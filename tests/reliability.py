@@ -1,9 +1,13 @@
-"""The fault table of docs/reliability.md, made by trying every fault: `make reliability`."""
+"""The fault table of docs/reliability.md, made by trying every fault: `make reliability`.
+
+``python -m tests.reliability Store Runs`` tries the faults of these groups alone, and leaves the
+other rows as they are.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +19,10 @@ START, END = "<!-- table: made by `make reliability` -->", "<!-- end of table --
 
 
 class Fault(NamedTuple):
-    """A kind of fault: what is done, what follows, and the tests that do it (file, names)."""
+    """A kind of fault: what is done, what follows, and the tests that do it (file, names).
+
+    The file is one of `tests/unit`, or named with its folder below `tests`.
+    """
 
     fault: str
     outcome: str
@@ -151,44 +158,59 @@ class Tally:
 
 def locate(fault: Fault) -> list[str]:
     """Node ids of a fault's tests, as pytest takes them."""
-    file = Path("tests/unit", fault.file)
+    file = Path("tests", fault.file if "/" in fault.file else f"unit/{fault.file}")
     path = (ROOT / file).resolve().relative_to(ROOT).as_posix()
     return [f"{path}::{name}" for name in fault.tests] or [path]
 
 
 def count_cases(fault: Fault, tried: dict[str, list[bool]]) -> tuple[int, int]:
-    """Cases tried and survived; each random one counts."""
-    from tests.unit.test_fuzz import CASES, FACTOR
-
+    """Cases tried and survived; a test that tries many by itself counts for as many."""
     places = tuple(locate(fault))
     found = {n: r for n, r in tried.items() if n in places or n.startswith(f"{places[0]}::")}
-    if fault.file == "test_fuzz.py":
-        tests = {n.rpartition("::")[2]: all(r) for n, r in found.items()}
-        passed = [CASES[n] * FACTOR for n, right in tests.items() if right]
-        return sum(CASES[n] for n in tests) * FACTOR, sum(passed)
-    results = [result for of_test in found.values() for result in of_test]
-    return len(results), sum(results)
+    number = weigh()
+    weights = {name: number.get(name.rpartition("::")[2], 1) for name in found}
+    results = [(weights[name], result) for name, each in found.items() for result in each]
+    return sum(w for w, _ in results), sum(w for w, survived in results if survived)
 
 
-def render_table(tried: dict[str, list[bool]]) -> str:
-    """The table as Markdown."""
+def weigh() -> dict[str, int]:
+    """Test -> the cases that it draws by itself."""
+    from tests.unit.test_fuzz import CASES, FACTOR
+
+    return {name: number * FACTOR for name, number in CASES.items()}
+
+
+def read_rows(page: str) -> dict[str, tuple[int, int]]:
+    """What the page's table says of each fault: cases tried and survived."""
+    table = page.partition(START)[2].partition(END)[0].strip().splitlines()[2:]
+    rows = [line.strip("| ").split(" | ") for line in table]
+    return {row[-4]: (int(row[-2]), int(row[-1])) for row in rows}
+
+
+def render_table(counts: Mapping[str, tuple[int, int]]) -> str:
+    """The table as Markdown, from the cases of each fault that were tried and survived."""
     lines = ["| | fault | what follows | tried | survived |", "| --- | --- | --- | --: | --: |"]
     for group, faults in FAULTS.items():
         for place, fault in enumerate(faults):
-            cases, passed = count_cases(fault, tried)
+            cases, passed = counts.get(fault.fault, (0, 0))
             head = "" if place else group
             lines.append(f"| {head} | {fault.fault} | {fault.outcome} | {cases} | {passed} |")
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try every fault and write the table into its page."""
+    """Try the faults of some groups, or of all, and write the table into its page."""
     tally = Tally()
-    tests = [node for faults in FAULTS.values() for fault in faults for node in locate(fault)]
-    status = pytest.main([*dict.fromkeys(tests), *arguments], plugins=[tally])
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    groups = [name for name in arguments if name in FAULTS] or list(FAULTS)
+    asked = [fault for group in groups for fault in FAULTS[group]]
+    nodes = dict.fromkeys(node for fault in asked for node in locate(fault))
+    options = [argument for argument in arguments if argument not in FAULTS]
+    status = pytest.main([*nodes, *options], plugins=[tally])
+    page = PAGE.read_text(encoding="utf-8")
+    counts = read_rows(page) | {f.fault: count_cases(f, tally.tried) for f in asked}
+    before, _, rest = page.partition(START)
     after = rest.partition(END)[2]
-    table = f"{before}{START}\n\n{render_table(tally.tried)}\n\n{END}{after}"
+    table = f"{before}{START}\n\n{render_table(counts)}\n\n{END}{after}"
     PAGE.write_text(table, encoding="utf-8")
     return int(status)
 

@@ -1,32 +1,61 @@
-"""The study runs on a SLURM cluster through the shipped profile."""
+"""A study on a cluster: the same tables, in few jobs.
 
-import contextlib
+The cluster is of one node, in a folder of its own (`tests/slurm/node.py`); the profile is the
+shipped one, but for its patience.
+"""
+
+import re
 import shutil
-import subprocess
 
 import pytest
 
-from tests.conftest import copy_project, save_checkpoint
+from tests.conftest import Project
+from tests.slurm.node import list_missing, run_node
+
+pytestmark = pytest.mark.skipif(
+    bool(list_missing()),
+    reason=f"this machine lacks {', '.join(list_missing())}: python -m tests.slurm.node installs",
+)
+PROFILE = ["--workflow-profile", "profiles/slurm"]
+HASTE = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
+HASTE += ["--latency-wait", "20"]
 
 
-def slurm_answers():
-    if not shutil.which("sbatch"):
-        return False
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        return subprocess.run(["sinfo"], capture_output=True, timeout=30).returncode == 0
-    return False
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    with run_node(tmp_path_factory.mktemp("node") / "slurm") as node:
+        yield node
 
 
-@pytest.mark.skipif(not slurm_answers(), reason="no SLURM controller answers on this machine")
-def test_a_study_runs_through_the_slurm_profile(tmp_path):
-    project = copy_project(tmp_path)
-    save_checkpoint(tmp_path / "runs/sft/checkpoint-0", seed=0, step=0)
-    small = ["mem_mb=1500", "runtime=10"]
-    stages = ("visit",)
-    project.run(
-        *("--profile", "profiles/slurm", "--latency-wait", "20"),
-        *("--slurm-init-seconds-before-status-checks", "5"),
-        *("--default-resources", *small),
-        *("--set-resources", *(f"{stage}:{value}" for stage in stages for value in small)),
-    )
-    assert (tmp_path / "results/tiny/audit.json").exists()
+@pytest.fixture(scope="module")
+def on_cluster(finished, node, tmp_path_factory):
+    """The finished study, run once more, from its checkpoints, on the cluster; and its output."""
+    folder = tmp_path_factory.mktemp("cluster") / "project"
+    left = shutil.ignore_patterns("results", ".snakemake")
+    shutil.copytree(finished.folder, folder, ignore=left)
+    project = Project(folder, {**finished.environment, **node.environment})
+    done = project.run(*PROFILE, *HASTE)
+    return project, done.stdout + done.stderr
+
+
+def read_tables(project):
+    published = project.folder / "results/tiny"
+    return {p.relative_to(published): p.read_bytes() for p in published.rglob("*.csv")}
+
+
+def list_submitted(output):
+    """SLURM's numbers of the jobs that were submitted."""
+    return re.findall(r"has been submitted with SLURM jobid (\d+)", output)
+
+
+def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
+    project, _ = on_cluster
+    expected = read_tables(finished)
+    assert len(expected) > 20 and read_tables(project) == expected
+    assert project.list_jobs() == {}
+
+
+def test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one(on_cluster):
+    """Contrast data, the reference, the other checkpoint, tables, figures with the report."""
+    _, output = on_cluster
+    assert len(list_submitted(output)) <= 5

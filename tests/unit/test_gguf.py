@@ -58,6 +58,32 @@ def test_a_file_answers_as_the_model_it_was_made_of(place, file, tolerance):
     assert tokenizer.chat_template == TEMPLATE
 
 
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        (4, r"no weight model\.layers\.3\.\S+ and 8 more that its head \(LlamaForCausalLM\)"),
+        (2, r"LlamaForCausalLM of the checkpoint's head has no place for weight blk\.2\."),
+    ],
+    ids=["missing", "left over"],
+)
+def test_a_file_whose_head_asks_for_other_weights_than_it_holds_is_refused(
+    tmp_path, blocks, message
+):
+    file = write_gguf(tmp_path / "odd.gguf", build_llama(0), blocks=blocks)
+    with pytest.raises(EmodriftError, match=message):
+        load_network({"path": str(file)}, LOADING, "auto", "tiny")
+
+
+def test_a_file_without_the_read_out_ties_it_to_the_embedding(tmp_path):
+    network = build_llama(0)
+    network.lm_head.weight = network.model.embed_tokens.weight
+    whole = network.state_dict()
+    network.state_dict = lambda: {n: w for n, w in whole.items() if n != "lm_head.weight"}
+    file = write_gguf(tmp_path / "tied.gguf", network)
+    loaded, _ = load_network({"path": str(file)}, LOADING, "auto", "tiny")
+    assert torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
+
+
 def test_a_file_is_verified_like_any_checkpoint(place):
     model = load_model({"path": str(place / "tiny.gguf")}, LOADING, "auto", "tiny")
     assert len(model.blocks) == 3

@@ -88,3 +88,13 @@ def test_memory_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, ca
     assert known.recall("b") == 2 and json.loads(path.read_text()) == {"a": 1}
     assert "digests.json is not kept" in caplog.text
     assert not [p for p in tmp_path.iterdir() if "scratch" in p.name]
+
+
+def test_a_file_that_is_overwritten_and_whose_time_is_set_back_is_read_again(tmp_path):
+    file, digests = tmp_path / "weights", FileDigests(tmp_path / "memory.json")
+    file.write_bytes(b"one")
+    before, state = digests.digest(file), file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == (state.st_mtime_ns, state.st_ino)
+    assert digests.digest(file) != before

@@ -7,13 +7,16 @@ import platform
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from emodrift.errors import EmodriftError
+from emodrift.models.memory import MemoryShortageError
 from emodrift.store.digest import make_key
 from emodrift.store.entry import entry_exists, read_content, read_manifest, write_entry
-from emodrift.store.files import is_abandoned, name_scratch
+from emodrift.store.files import check_disk, is_abandoned, name_scratch
+from emodrift.store.job import open_job, spare_retries
 from emodrift.store.verify import verify_store
 
 
@@ -132,3 +135,62 @@ def test_a_manifest_tells_the_machine_and_not_its_name(tmp_path):
         pass
     machine = read_manifest(tmp_path / "stage" / "a")["machine"]
     assert re.search(r"\d+ cores", machine) and platform.node() not in machine
+
+
+def test_a_folder_that_takes_no_file_is_told_in_one_line(tmp_path, monkeypatch):
+    check_disk(tmp_path / "results")
+    assert list((tmp_path / "results").iterdir()) == []
+
+    def refuse(_handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(EmodriftError, match=r"results/\.probe: the disk is full"):
+        check_disk(tmp_path / "results")
+
+
+class Executor:
+    """What is asked of Snakemake's executor."""
+
+    def __init__(self):
+        self.handled = []
+
+    def handle_job_error(self, job):
+        self.handled.append(job)
+
+
+def run_job(folder, error, name="visit/abc"):
+    """A job that ends with an error, as its adapter runs it."""
+    entry = {"stage": "visit", "key": "abc", "params": {}, "context": {}, "inputs": {}}
+    job = SimpleNamespace(
+        params=SimpleNamespace(entry=entry | {"label": "sft step 10", "code": ""}),
+        output=[str(folder / f"store/{name}/manifest.json")],
+        log=[str(folder / f"logs/{name}.log")],
+        attempt=1,
+        restart_times=2,
+    )
+    with pytest.raises(type(error) if type(error) is RuntimeError else SystemExit), open_job(job):
+        raise error
+    return job
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (EmodriftError("weight x holds NaN"), False),
+        (MemoryShortageError("a row does not fit"), True),
+        (RuntimeError("killed"), True),
+    ],
+    ids=["refused", "out of memory", "crashed"],
+)
+def test_a_job_that_refuses_its_data_is_not_tried_again_and_others_are(tmp_path, error, again):
+    executor, told = Executor(), []
+    job = run_job(tmp_path, error)
+    spare_retries(executor, tmp_path / "logs", told.append)  # forgets notes of earlier runs
+    executor.handle_job_error(job)
+    assert job.attempt == 1 and told == []
+    job = run_job(tmp_path, error)
+    executor.handle_job_error(job)
+    assert (job.restart_times > job.attempt - 1) == again and len(executor.handled) == 2
+    line = f"emodrift: error in visit of sft step 10: {error}"
+    assert told == ([] if again else [line])

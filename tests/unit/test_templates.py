@@ -8,6 +8,7 @@ from emodrift.checkpoints import templates
 from emodrift.checkpoints.templates import check_template, check_templates
 from emodrift.config.measuring import Activations
 from emodrift.organisms.tokenizer import CHAT_TEMPLATE
+from emodrift.plan import templates as plan_templates
 from emodrift.plan.templates import describe_chat
 from emodrift.store.memory import FileDigests
 from tests.conftest import save_checkpoint
@@ -80,3 +81,28 @@ def test_a_borrowed_template_that_cannot_be_read_is_one_line(tmp_path, content):
     (tmp_path / "own.jinja").write_bytes(content)
     section = Activations(chat_template=str(tmp_path / "own.jinja"))
     refuse(r"activations\.chat_template: ", describe_chat, section, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "time"),
+        ("{{ 'no prompt' }}", "does not write the prompt"),
+        ("{% for m in messages %}", "no valid template"),
+    ],
+    ids=["endless", "no prompt", "syntax"],
+)
+def test_a_borrowed_template_is_tried_as_a_checkpoints_own_is(tmp_path, template, message):
+    (tmp_path / "own.jinja").write_text(template)
+    source = {"chat_template": str(tmp_path / "own.jinja")}
+    line = refuse(message, describe_chat, Activations(**source), tmp_path)
+    assert line.startswith("activations.chat_template: ")
+    describe_chat(Activations(**source, prompt_format="plain"), tmp_path)
+
+
+def test_a_borrowed_template_in_order_is_tried_once(tmp_path, monkeypatch):
+    (tmp_path / "own.jinja").write_text("{{ messages[0].content }}")
+    section = Activations(chat_template=str(tmp_path / "own.jinja"))
+    described = describe_chat(section, tmp_path)
+    monkeypatch.setattr(plan_templates, "check_template", None)
+    assert describe_chat(section, tmp_path) == described

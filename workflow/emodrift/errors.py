@@ -9,8 +9,14 @@ class EmodriftError(Exception):
 
     Shown as a single line, without a traceback, by the Snakefile, the job adapters and the CLI.
     The line is printable whatever names and values are in it, and at most 500 characters long: the
-    middle is left out of a longer one, so that the key and the fix stay.
+    middle is left out of a longer one, so that the key and the fix stay. A subclass is for what the
+    machine, not the user, is to blame for: with more memory, say, it may pass.
     """
+
+    @property
+    def passes(self) -> bool:
+        """Whether another try of the same may end well."""
+        return type(self) is not EmodriftError
 
     def __init__(self, message: str) -> None:
         words = " ".join(message.split())

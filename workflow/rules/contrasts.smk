@@ -7,6 +7,9 @@ rule stories:
         entry("stories"),
     log:
         "results/logs/stories/{key}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(12),
     params:
         entry=described,
     message:
@@ -23,6 +26,9 @@ rule contrasts:
         entry("contrasts"),
     log:
         "results/logs/contrasts/{key}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

@@ -12,6 +12,11 @@ rule drift:
         entry("drift"),
     log:
         "results/logs/drift/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -30,6 +35,11 @@ rule evocation:
         entry("evocation"),
     log:
         "results/logs/evocation/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -49,6 +59,11 @@ rule coupling:
         entry("coupling"),
     log:
         "results/logs/coupling/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -67,6 +82,11 @@ rule rivals:
         entry("rivals"),
     log:
         "results/logs/rivals/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -84,6 +104,11 @@ rule fragmentation:
         entry("fragmentation"),
     log:
         "results/logs/fragmentation/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -101,6 +126,11 @@ rule reply_behaviour:
         entry("reply_behaviour"),
     log:
         "results/logs/reply_behaviour/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

@@ -18,6 +18,11 @@ rule visit:
     log:
         "results/logs/visit/{key}.log",
     priority: 1
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(4),
     params:
         entry=described,
     message:
@@ -35,6 +40,11 @@ rule verdicts:
         entry("verdicts"),
     log:
         "results/logs/verdicts/{key}.log",
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -52,6 +62,9 @@ rule phrasings:
         entry("phrasings"),
     log:
         "results/logs/phrasings/{key}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -66,6 +79,11 @@ rule agreement:
         entry("agreement"),
     log:
         "results/logs/agreement/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

@@ -13,6 +13,9 @@ rule organism:
     log:
         "results/logs/organism/{key}.log",
     threads: lambda wildcards: 1 if find_entry(wildcards).inputs else 2
+    resources:
+        mem_mb=memory,
+        runtime=minutes(1),
     params:
         entry=described,
     message:

@@ -90,6 +90,9 @@ forget_incomplete(PUBLISHED)
 
 
 onstart:
+    or_fail(check_disk, RESULTS)
+    if not workflow.local_exec:
+        spare_retries(workflow.scheduler._executor, RESULTS / "logs", logger.error)
     if not STUDY.compute.keep_downloads:  # what a killed job left behind
         release_downloads(plan().list_needs(), STORE)
 

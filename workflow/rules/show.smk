@@ -15,6 +15,11 @@ rule figure:
         ),
     log:
         "results/logs/figure/{key}.log",
+    group:
+        "shown"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -33,6 +38,11 @@ rule report:
         entry("report"),
     log:
         "results/logs/report/{key}.log",
+    group:
+        "shown"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -51,6 +61,11 @@ rule publication:
         f"{PUBLISHED}/.published/{{key}}",
     log:
         "results/logs/publication/{key}.log",
+    group:
+        "shown"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

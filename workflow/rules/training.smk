@@ -11,6 +11,9 @@ rule training_base:
     log:
         "results/logs/training-base/{key}.log",
     threads: 2
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:
@@ -29,6 +32,9 @@ rule training:
     log:
         "results/logs/training/{key}.log",
     threads: 2
+    resources:
+        mem_mb=memory,
+        runtime=minutes(12),
     params:
         entry=described,
     message:

@@ -9,6 +9,11 @@ rule vectors:
         entry("vectors"),
     log:
         "results/logs/vectors/{key}.log",
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -26,6 +31,11 @@ rule lock:
         entry("lock"),
     log:
         "results/logs/lock/{key}.log",
+    group:
+        of_visit
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -43,6 +53,9 @@ rule discovery:
         entry("discovery"),
     log:
         "results/logs/discovery/{key}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:

@@ -11,6 +11,11 @@ rule indicators:
         entry("indicators"),
     log:
         "results/logs/indicators/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -27,6 +32,11 @@ rule evals:
         entry("evals"),
     log:
         "results/logs/evals/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(0.5),
     params:
         entry=described,
     message:
@@ -46,6 +56,11 @@ rule sensitivity:
         entry("sensitivity"),
     log:
         "results/logs/sensitivity/{key}.log",
+    group:
+        "summaries"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(2),
     params:
         entry=described,
     message:

@@ -37,12 +37,15 @@ class Header(NamedTuple):
         Metadata key -> number or text; of an array, its length.
     types
         Names of the tensors' types, such as ``Q4_1``, the one of most weights first.
+    tensors
+        Names of the tensors, such as ``blk.0.attn_q.weight``.
     size
         Bytes that the file must have for all its tensors to be in it.
     """
 
     values: dict[str, Any]
     types: tuple[str, ...]
+    tensors: tuple[str, ...]
     size: int
 
 
@@ -102,12 +105,12 @@ def read_header(path: Path) -> Header:
         version = cursor.read("I") if data[:4] == MAGIC else 0
         if version not in (2, 3):
             raise ValueError(f"GGUF version {version}")
-        tensors, pairs = cursor.read("Q"), cursor.read("Q")
+        number, pairs = cursor.read("Q"), cursor.read("Q")
         values = {cursor.read_text(): cursor.read_value(cursor.read("I")) for _ in range(pairs)}
         weights: Counter[str] = Counter()
-        end = 0
-        for _ in range(tensors):
-            cursor.read_text()
+        names, end = [], 0
+        for _ in range(number):
+            names.append(cursor.read_text())
             elements = prod(cursor.read("Q") for _ in range(cursor.read("I")))
             kind = GGMLQuantizationType(cursor.read("I"))
             block, size = GGML_QUANT_SIZES[kind]
@@ -115,7 +118,8 @@ def read_header(path: Path) -> Header:
             end = max(end, cursor.read("Q") + elements // block * size)
         alignment = values.get("general.alignment", ALIGNMENT)
         start = -(-cursor.place // alignment) * alignment
-    return Header(values, tuple(kind for kind, _ in weights.most_common()), start + end)
+    types = tuple(kind for kind, _ in weights.most_common())
+    return Header(values, types, tuple(names), start + end)
 
 
 def _check(header: Header, path: Path, key: str) -> None:

@@ -196,7 +196,7 @@ COMMANDS: dict[Any, dict[str, Any]] = {
     plan_run: {"name": "plan", "epilog": "Example: emodrift plan config/mine.yaml"},
     run_study: {
         "name": "run",
-        "epilog": "Example: emodrift run config/mine.yaml --cores 4 --profile profiles/slurm",
+        "epilog": "Example: emodrift run config/mine.yaml --workflow-profile profiles/slurm",
         "context_settings": PASSED_ON,
     },
     show_status: {"name": "status", "epilog": "Example: emodrift status config/mine.yaml"},

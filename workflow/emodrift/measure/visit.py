@@ -73,7 +73,8 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
             failures.append(error)
     if failures:
         more = f" (and {len(failures) - 1} more checkpoints)" if len(failures) > 1 else ""
-        raise EmodriftError(f"{failures[0]}{more}")
+        worst = next((f for f in failures if not f.passes), failures[0])
+        raise type(worst)(f"{worst}{more}")
     (out / "measurements.json").write_text(json.dumps(places, indent=1) + "\n")
 
 

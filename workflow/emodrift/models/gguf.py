@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from emodrift.checkpoints.gguf import read_header
 from emodrift.errors import EmodriftError
+from emodrift.models.weights import check_loaded
+
+ROTARY = ".attn_rot_embd."
+"""Frequencies that older files hold for each block and that follow from the config."""
 
 
 def name_source(place: Path) -> tuple[Path, dict[str, str]]:
@@ -41,7 +51,8 @@ def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedMode
     Raises
     ------
     EmodriftError
-        transformers cannot read models of its architecture.
+        transformers cannot read models of its architecture, a weight is missing, or one is left
+        over.
     """
     options = {k: v for k, v in options.items() if k != "use_safetensors"}
     try:
@@ -53,6 +64,7 @@ def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedMode
         raise EmodriftError(
             f"{label}: transformers cannot read {file} ({reason}); give the model as safetensors"
         ) from None
+    check_gguf_weights(read, file, label)
     config = copy.deepcopy(read.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -61,6 +73,39 @@ def load_gguf(file: Path, options: dict[str, Any], label: str) -> PreTrainedMode
     )
     plain.generation_config = read.generation_config
     return plain
+
+
+def check_gguf_weights(network: PreTrainedModel, file: Path, label: str) -> None:
+    """Refuse a network any of whose weights is not in its GGUF file, or a block's that it leaves.
+
+    transformers draws weights that it does not find at random, and passes over those that it has
+    no place for.
+
+    Parameters
+    ----------
+    network
+        What transformers made of the file.
+    file
+        The file.
+    label
+        Checkpoint to name in errors.
+
+    Raises
+    ------
+    EmodriftError
+        See :func:`emodrift.models.weights.check_loaded`.
+    """
+    header = read_header(file)
+    processor = TENSOR_PROCESSORS.get(header.values["general.architecture"], TensorProcessor)
+    places = get_gguf_hf_weights_map(network, processor(config=network.config.to_dict()))
+    there = {places[name] for name in header.tensors if name in places}
+    tied = set(network.all_tied_weights_keys)
+    found = {
+        "missing_keys": sorted({*places.values()} - there - tied),
+        "unexpected_keys": [n for n in header.tensors if n not in places and ROTARY not in n],
+        "mismatched_keys": (),
+    }
+    check_loaded(network, found, label, "head")
 
 
 def save_plain(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -68,7 +68,9 @@ def shorten(error: BaseException) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
-def check_loaded(network: PreTrainedModel, loading: dict[str, Any], label: str) -> None:
+def check_loaded(
+    network: PreTrainedModel, loading: dict[str, Any], label: str, config: str = "config.json"
+) -> None:
     """Refuse a network any of whose weights is not its checkpoint's.
 
     transformers draws weights that it does not find at random, and passes over those that it has
@@ -83,6 +85,8 @@ def check_loaded(network: PreTrainedModel, loading: dict[str, Any], label: str) 
         mismatched keys.
     label
         Checkpoint to name in errors.
+    config
+        What says which weights there should be.
 
     Raises
     ------
@@ -94,22 +98,22 @@ def check_loaded(network: PreTrainedModel, loading: dict[str, Any], label: str) 
     for name, found, wanted in sorted(loading["mismatched_keys"]):
         raise EmodriftError(
             f"{label}: weight {name} has shape {tuple(found)}, but {tuple(wanted)} by the "
-            f"checkpoint's config.json{_count_others(loading['mismatched_keys'])}; put the "
-            "config.json beside the weights with which they were saved"
+            f"checkpoint's {config}{_count_others(loading['mismatched_keys'])}; put the "
+            f"{config} beside the weights with which they were saved"
         )
     missing = [name for name in loading["missing_keys"] if not DERIVED.search(name)]
     if missing:
         raise EmodriftError(
             f"{label}: the checkpoint has no weight {_first(missing)}{_count_others(missing)} that "
-            f"its config.json ({kind}) asks for; copy the checkpoint again, or put the config.json "
+            f"its {config} ({kind}) asks for; copy the checkpoint again, or put the {config} "
             "beside it with which it was saved"
         )
     unexpected = [n for n in loading["unexpected_keys"] if not DERIVED.search(n)]
     layers = [name for name in unexpected if IN_LAYER.search(name)]
     if layers:
         raise EmodriftError(
-            f"{label}: {kind} of the checkpoint's config.json has no place for weight "
-            f"{_first(layers)}{_count_others(layers)}; put the config.json beside the weights with "
+            f"{label}: {kind} of the checkpoint's {config} has no place for weight "
+            f"{_first(layers)}{_count_others(layers)}; put the {config} beside the weights with "
             "which they were saved"
         )
 

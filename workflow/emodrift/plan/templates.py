@@ -7,9 +7,10 @@ from typing import Any
 
 from emodrift.checkpoints.files import expand, is_folder, shorten
 from emodrift.checkpoints.hub import find_revision
-from emodrift.checkpoints.templates import FILES, find_template, read_text
+from emodrift.checkpoints.templates import FILES, check_template, find_template, read_text
 from emodrift.config.measuring import Activations
 from emodrift.errors import EmodriftError
+from emodrift.store.digest import digest_value
 from emodrift.store.memory import Memory
 
 KEY = "activations.chat_template"
@@ -33,14 +34,23 @@ def describe_chat(section: Activations, store: Path) -> dict[str, Any]:
     Raises
     ------
     EmodriftError
-        The template cannot be found.
+        The template cannot be found, or is refused; see
+        :func:`emodrift.checkpoints.templates.check_template`.
     """
     source = section.chat_template
+    memory = Memory(store / "templates.json")
+    template = None if source is None else _read_template(source, memory)
     others = section.model_dump(mode="json", include={"system_prompt", "template_arguments"})
-    return {"template": None if source is None else _read_template(source, store), **others}
+    described = {"template": template, **others}
+    mark = f"in order {digest_value(described)}"
+    if template and section.prompt_format != "plain" and not memory.recall(mark):
+        check_template(template, f"{KEY}: {shorten(source)}", section)
+        memory.learn(mark, True)
+        memory.save()
+    return described
 
 
-def _read_template(source: str, store: Path) -> str:
+def _read_template(source: str, memory: Memory) -> str:
     place = expand(source, KEY)
     if place.is_file():
         return read_text(place, KEY)
@@ -53,7 +63,7 @@ def _read_template(source: str, store: Path) -> str:
             "owner/name@revision"
         )
     else:
-        found = _ask_hub(source, store / "templates.json")
+        found = _ask_hub(source, memory)
     if found is None:
         raise EmodriftError(
             f"{KEY}: {source} has no chat template (looked into {', '.join(FILES)}); name a "
@@ -62,8 +72,7 @@ def _read_template(source: str, store: Path) -> str:
     return found
 
 
-def _ask_hub(source: str, path: Path) -> str | None:
-    memory = Memory(path)
+def _ask_hub(source: str, memory: Memory) -> str | None:
     template = memory.recall(source)
     if not isinstance(template, str):
         from huggingface_hub import snapshot_download

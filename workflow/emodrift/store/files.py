@@ -92,6 +92,21 @@ def write_atomically(path: Path, text: str) -> None:
             remove(scratch)
 
 
+def check_disk(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written.
+
+    Raises
+    ------
+    EmodriftError
+        Its disk is full, read-only, or not to be written.
+    """
+    probe = folder / ".probe"
+    try:
+        write_atomically(probe, "whether there is room")
+    finally:
+        remove(probe)
+
+
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names, are on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,11 @@ from typing import Any
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import note_downloads, release_downloads
 from emodrift.store.entry import map_inputs, write_entry
+from emodrift.store.files import remove
 from emodrift.store.partial import locate_partial
+
+REFUSED = ".refused"
+"""Ending of a note beside a log: the line with which a job refused what it was given."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,15 @@ class Job:
 def open_job(snakemake: Any) -> Iterator[Job]:
     """Unpack Snakemake's job object and write its entry.
 
-    An :class:`EmodriftError` ends the job with one line and no traceback. Where downloads are not
-    kept, weights that the job was the last to need are deleted.
+    An :class:`EmodriftError` ends the job with one line and no traceback, and with a note that
+    another try is useless (:func:`spare_retries`). Where downloads are not kept, weights that the
+    job was the last to need are deleted.
     """
     entry = dict(snakemake.params.entry)
     final = Path(str(snakemake.output[0])).parent
     store = final.parent.parent
-    _log_to(Path(str(snakemake.log[0])) if snakemake.log else None)
+    log = Path(str(snakemake.log[0])) if snakemake.log else None
+    _log_to(log)
     logging.info("%s: %s", entry["stage"], entry["label"])
     inputs = map_inputs(entry["inputs"], store.joinpath)
     try:
@@ -70,14 +76,51 @@ def open_job(snakemake: Any) -> Iterator[Job]:
             yield Job(params, inputs, out, partial, store, entry["code"], entry["label"])
         release_downloads(needs, store)
     except EmodriftError as error:
-        logging.error("emodrift: error in %s of %s: %s", entry["stage"], entry["label"], error)
+        line = f"emodrift: error in {entry['stage']} of {entry['label']}: {error}"
+        logging.error("%s", line)
+        if log is not None and not error.passes:
+            with contextlib.suppress(OSError):
+                log.with_suffix(REFUSED).write_text(line, encoding="utf-8")
         raise SystemExit(1) from None
+
+
+def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> None:
+    """Have Snakemake try no job again that refused what it was given, and tell why it refused.
+
+    A job that ran out of memory or time, or whose machine failed, is still tried again, as often as
+    Snakemake's ``retries`` says.
+
+    Parameters
+    ----------
+    executor
+        Snakemake's executor of jobs; its ``handle_job_error`` is called with each job that failed,
+        before Snakemake decides whether to try it again.
+    logs
+        Folder of all logs. Notes of earlier runs in it are removed.
+    tell
+        Is given the line of each refusal.
+    """
+    for note in logs.glob(f"*/*{REFUSED}"):
+        remove(note)
+    handle = executor.handle_job_error
+
+    def handle_job_error(job: Any) -> None:
+        handle(job)
+        notes = (Path(str(log)).with_suffix(REFUSED) for log in job.log)
+        refusals = [note.read_text(encoding="utf-8") for note in notes if note.is_file()]
+        for line in refusals:
+            tell(line)
+        if refusals:
+            job.attempt = job.restart_times + 1
+
+    executor.handle_job_error = handle_job_error
 
 
 def _log_to(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove(path.with_suffix(REFUSED))
         handlers.append(logging.FileHandler(path, mode="w"))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers

@@ -63,7 +63,10 @@ class Memory:
 
 
 class FileDigests:
-    """File digests remembered by path, size, modification time and inode, and what is in order.
+    """File digests remembered by path, size, times and inode, and what is in order.
+
+    The time of the last change, which nobody can set, tells a file that was overwritten in place by
+    another of its size, and whose modification time was set back to what it had been.
 
     Parameters
     ----------
@@ -75,9 +78,9 @@ class FileDigests:
         self.memory = Memory(memo)
 
     def digest(self, path: Path) -> str:
-        """Digest of one file, read only if its size, time or inode differ from memory."""
+        """Digest of one file, read only if its size, times or inode differ from memory."""
         state = path.stat()
-        stamp = [state.st_size, state.st_mtime_ns, state.st_ino]
+        stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         match self.memory.recall(str(path.resolve())):
             case [known, str(digest)] if known == stamp:
                 return digest
