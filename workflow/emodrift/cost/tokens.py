@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from emodrift.checkpoints.files import read_object
+from emodrift.checkpoints.gguf import is_gguf, read_header
 from emodrift.checkpoints.rendering import render
 from emodrift.checkpoints.templates import find_template
 from emodrift.cost.shapes import KEY, locate
 
-TOKENS_PER_WORD = 1.35
+TOKENS_PER_WORD = 1.2
 """Tokens of a word of English prose, where there is no `tokenizer.json` to count with."""
-CHAT_TOKENS = 8
-"""Tokens that a chat template puts around a prompt, where it cannot be read."""
+PIECES = re.compile(r"\w+|[^\w\s]+")
+"""What counts as a token of a chat template's marks there."""
 PLACE = "Words by which a prompt is known"
 
 
@@ -59,7 +62,7 @@ class Counter:
         if self.frame is None or prompt_format == "plain":
             return self.count_text(plain_prompt.replace("{prompt}", prompt))
         if self.tokenizer is None:
-            return count_words(prompt) + CHAT_TOKENS
+            return count_words(prompt) + len(PIECES.findall(self.frame.replace(PLACE, "")))
         written = self.frame.replace(PLACE, prompt.strip())
         return len(self.tokenizer.encode(written, add_special_tokens=False).ids) + self.marks
 
@@ -88,15 +91,13 @@ def open_counter(location: Mapping[str, Any], chat: Mapping[str, Any]) -> Counte
         ``template`` (None: the checkpoint's own), ``system_prompt``, ``template_arguments``.
     """
     places = [locate(location), locate(location["base"]) if "base" in location else None]
-    folders = [place for place in places if place is not None and place.is_dir()]
-    found = next((f for f in folders if (f / "tokenizer.json").is_file()), None)
-    template = chat.get("template") or next(
-        filter(None, (find_template(f, KEY) for f in folders)), None
-    )
+    there = [place for place in places if place is not None]
+    own = (_find_template(place) for place in there)
+    template = chat.get("template") or next(filter(None, own), None)
     frame = _frame(template, chat) if template else None
-    packed = any(place is not None and place.is_file() for place in places)
+    found = next((place for place in there if (place / "tokenizer.json").is_file()), None)
     if found is None:
-        return Counter(None, None, frame or ("" if packed else None), 0, f"words {packed}")
+        return Counter(None, None, frame, 0, f"words in {frame}")
     content = (found / "tokenizer.json").read_bytes()
     tokenizer = _parse(content)
     settings = read_object(found / "tokenizer_config.json", KEY)
@@ -105,6 +106,12 @@ def open_counter(location: Mapping[str, Any], chat: Mapping[str, Any]) -> Counte
     identity = hashlib.sha256(content + repr((frame, named)).encode()).hexdigest()
     end = tokenizer.token_to_id(named) if isinstance(named, str) else None
     return Counter(tokenizer, end, frame, int("bos_token" in (template or "")), identity)
+
+
+def _find_template(place: Path) -> str | None:
+    if is_gguf(place):
+        return read_header(place).values.get("tokenizer.chat_template")
+    return find_template(place, KEY)
 
 
 @cache
