@@ -59,34 +59,39 @@ class Progress:
     def share(self) -> float:
         """Share of the work that is done, by what it takes as far as is known."""
         done = sum(self.took.values())
-        left = self._judge_rest()
+        left = sum(self._judge_rest())
         return done / (done + left) if done + left else 1.0
 
     def foresee(self, now: float) -> float:
         """Seconds until all is done.
 
         What tasks of a stage took corrects the estimate of those to come; then the time that has
-        passed, against what was done in it, tells how many cores were at work.
+        passed, against what was done in it, tells how many cores were at work. The longest of them
+        bounds the time left from below, for at the end it runs alone.
         """
-        rest = self._judge_rest()
+        each = self._judge_rest()
+        rest = sum(each)
         if not rest or self.finished is None:
             return max(0.0, rest / self.cores - (now - self.started))
         done = sum(self.took.values())
         trusted = fmean(self.took.values()) * TRUST
         passed = (self.finished - self.started) * self.cores
         stretch = (passed + trusted) / (done + trusted)
-        left = rest * stretch / self.cores
+        alone = (
+            s / THREADS.get(t.stage, 1) for s, t in zip(each, self.tasks.values(), strict=True)
+        )
+        left = max(rest * stretch / self.cores, *alone)
         return max(0.1 * left, left - (now - self.finished))
 
-    def _judge_rest(self) -> float:
-        """Seconds of a core that what is left takes, by what each stage took so far."""
+    def _judge_rest(self) -> list[float]:
+        """Seconds of a core that each task that is left takes, by what its stage took so far."""
         overall = self._correct(self.done.values(), 1.0)
         stages = {task.stage for task in self.tasks.values()}
         factors = {
             stage: self._correct((t for t in self.done.values() if t.stage == stage), overall)
             for stage in stages
         }
-        return sum(task.assumed * factors[task.stage] for task in self.tasks.values())
+        return [task.assumed * factors[task.stage] for task in self.tasks.values()]
 
     def _correct(self, done: Iterable[Task], prior: float) -> float:
         """Seconds taken for each that was estimated; the prior weighs as a task or `TRUST`."""
