@@ -27,7 +27,7 @@ from emodrift.cost.work import (
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import open_dialogues
-from emodrift.measure.generation import Sampling, Steering, generate_replies
+from emodrift.measure.generation import Sampling, Steering, generate_replies, verify_cache
 from emodrift.measure.gradients import Question, differentiate_prompts
 from emodrift.measure.responses import score_steered
 from emodrift.measure.session import Session
@@ -191,12 +191,13 @@ def test_writing_takes_the_counted_operations_at_the_most(model, counter, shape)
     encoded = encode_prompts(model, (p["prompt"] for p in prompts), "auto", PLAIN)
     steering = Steering(torch.zeros(3, model.hidden), 2, "reply")
     arguments = (steering, Sampling(new), TokenBudget(ONE_BY_ONE), ["a", "b"])
-    generate_replies(model, encoded, *arguments)  # what proves the cache runs once in any case
+    with Hooks(model) as proof:
+        verify_cache(model)
     with Hooks(model) as hooks:
         generate_replies(model, encoded, *arguments)
     work = count_writing(measure_prompts(counter, prompts), 3, new, 0, shape)
-    proof = 4 * 6 * shape.weights  # two passes over a probe of at most six tokens
-    assert hooks.blocks <= work.reading + 2 * 6 * new * shape.weights + 2 * proof
+    most = work.reading + 2 * 6 * new * shape.weights
+    assert 0.6 * most < hooks.blocks - proof.blocks <= most
     assert work.writing == 2 * 6 * new * (shape.weights + shape.head)
 
 
@@ -236,7 +237,7 @@ def test_work_follows_each_lever():
     assert count_writing([30], 3, 48, 0, SHAPE).writing == pytest.approx(
         2 * count_writing([30], 3, 24, 0, SHAPE).writing
     )
-    assert count_writing([30], 3, 48, 0.5, SHAPE).reading == 2 * 30 * 2.0 * SHAPE.weights
+    assert count_writing([30], 3, 48, 0.5, SHAPE).reading == 2 * 29 * 2.0 * SHAPE.weights
     assert count_training(16, 60, 3, SHAPE).operations == pytest.approx(
         1.5 * count_training(16, 60, 2, SHAPE).operations
     )
@@ -307,7 +308,19 @@ def test_what_is_there_is_not_counted(plan):
     with write_entry(planned.store / first.place, {}) as out:
         (out / "file").write_text("")
     rest = estimate_study(planned, 2, pace=PACE)
-    assert rest.work.tokens == whole.work.tokens - first.work.tokens
+    assert rest.work.tokens == pytest.approx(whole.work.tokens - first.work.tokens)
+
+
+def test_the_machine_is_probed_only_where_nothing_like_it_was_measured(plan):
+    def refuse(*_):
+        raise AssertionError("probed")
+
+    known = dict.fromkeys(("activations", "gradients", "responses"), 1e-9)
+    estimate = estimate_study(plan(), 1, pace=Pace(0, 0, 1, known), probe=refuse)
+    judged = [t for t in estimate.tasks if t.work]
+    assert all(t.seconds == pytest.approx(1e-9 * t.work.operations) for t in judged)
+    with pytest.raises(AssertionError, match="probed"):
+        estimate_study(plan(), 1, probe=refuse)
 
 
 def test_no_time_is_guessed_for_a_gpu_or_a_cluster(plan, monkeypatch):
@@ -386,6 +399,7 @@ def test_progress_is_told_when_something_was_made_and_the_thread_ends_with_the_s
         planned = plan()
     lines = []
     teller = Teller(lines.append, 2, pause=0.05)
+    teller.tell_cost(planned)  # stand-ins hold no texts to count
     missing = [e for e in planned.entries.values() if not entry_exists(planned.store / e.place)]
     thread = teller.start(lambda: planned)
     time.sleep(0.3)

@@ -131,11 +131,13 @@ def estimate_study(
     untimed = "a cluster" if elsewhere else "a GPU" if gpu else ""
     with tempfile.TemporaryDirectory() as folder:
         counted = _count(seen, Path(folder))
-    if counted.works and not pace:
-        pace = Pace(0, 0, cores) if untimed else _find_pace(counted, cores, probe)
+    if not untimed:
+        pace = _complete(pace, counted, cores, probe)
+    missing = list_missing(seen)
+    habits = {stage: look_back(seen.store, stage) for stage in {e.stage for e in missing}}
     tasks = [
-        _judge(entry, seen.store, counted.works.get(entry.place), None if untimed else pace)
-        for entry in list_missing(seen)
+        _judge(e, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
+        for e in missing
     ]
     return Estimate(counted.checkpoints, tasks, pace, untimed, ahead is not None)
 
@@ -239,12 +241,16 @@ def _count(plan: Plan, folder: Path) -> Counted:
     return Counted(works, len(loaded), ledger, shape)
 
 
-def _find_pace(counted: Counted, cores: int, probe: Prober) -> Pace:
-    assert counted.ledger and counted.shape
-    learned = learn_pace(counted.ledger, counted.shape)
-    needed = {place.partition("/")[0] for place in counted.works} - learned.keys()
-    pace = probe(counted.shape, cores) if needed else Pace(0, 0, cores)
-    return pace._replace(learned=learned)
+def _complete(pace: Pace | None, counted: Counted, cores: int, probe: Prober) -> Pace | None:
+    """A pace that tells all that is counted; the machine is probed where nothing else tells."""
+    if counted.ledger is None or counted.shape is None:
+        return pace
+    if pace is None:
+        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape))
+    needed = {place.partition("/")[0] for place in counted.works} - pace.learned.keys()
+    if needed and not pace.reading:
+        return probe(counted.shape, cores)._replace(learned=pace.learned)
+    return pace
 
 
 def _list_measured(plan: Plan) -> Iterator[tuple[Mapping[str, Any], Entry]]:
@@ -257,8 +263,7 @@ def _list_measured(plan: Plan) -> Iterator[tuple[Mapping[str, Any], Entry]]:
                     yield checkpoint, entry
 
 
-def _judge(entry: Entry, store: Path, work: Work | None, pace: Pace | None) -> Task:
-    habit = look_back(store, entry.stage)
+def _judge(entry: Entry, habit: Habit, work: Work | None, pace: Pace | None) -> Task:
     size = work.size if work and work.size else habit.size
     seconds = habit.seconds
     if work is not None:

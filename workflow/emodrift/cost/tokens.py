@@ -126,5 +126,5 @@ def _frame(template: str, chat: Mapping[str, Any]) -> str | None:
     try:
         written = render(template, messages, dict(chat.get("template_arguments", {})))
     except Exception:  # whatever somebody else's template raises: it is told when the model loads
-        return ""
-    return written if PLACE in written else ""
+        return PLACE
+    return written if PLACE in written else PLACE

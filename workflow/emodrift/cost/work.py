@@ -126,6 +126,8 @@ def count_writing(
 ) -> Work:
     """Writing replies of full length to prompts under some conditions.
 
+    The last token of a prompt is read with the first one written.
+
     Parameters
     ----------
     lengths
@@ -140,7 +142,7 @@ def count_writing(
     shape
         The network.
     """
-    prompts, replies = sum(lengths), len(lengths) * conditions
+    prompts, replies = sum(lengths) - len(lengths), len(lengths) * conditions
     written = replies * new_tokens
     read = prompts * (1 - again + again * conditions)
     return Work(
