@@ -72,6 +72,13 @@ def name_awaited(planned):
     return digest_value([waiting.key for waiting in planned.awaited])
 
 
+def count_cores():
+    try:
+        return workflow.cores
+    except WorkflowError:  # none are named, as where a cluster's jobs have their own
+        return 1
+
+
 def tell_cost():
     """Say once what a run will take. Jobs that plan for themselves say nothing."""
     if not workflow.is_main_process:
@@ -80,9 +87,11 @@ def tell_cost():
         from emodrift.cost.telling import Teller
 
         quietness = {"quietness": Quietness.PROGRESS}
-        elsewhere = workflow.non_local_exec
-        cores = 1 if elsewhere else workflow.cores
-        TELLERS.append(Teller(lambda line: logger.info(line, extra=quietness), cores, elsewhere))
+
+        def say(line):
+            logger.info(line, extra=quietness)
+
+        TELLERS.append(Teller(say, count_cores(), workflow.non_local_exec))
     TELLERS[0].tell_cost(plan())
 
 
