@@ -15,6 +15,7 @@ from emodrift.cli.garbage import delete_entries, find_garbage
 from emodrift.cli.outlook import foresee
 from emodrift.cli.reasons import CONTENT, NEW, compare_values, explain, find_causes
 from emodrift.config.reading import parse_study
+from emodrift.cost.estimate import estimate_study
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import Entry, write_entry
@@ -134,7 +135,8 @@ def test_the_plan_counts_what_is_to_do_and_judges_it_by_what_was_done(workplace,
         (out / "file").write_bytes(bytes(5000))
     manifest = plan.store / first.place / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seconds": 60}))
-    (outlook,) = [o for o in foresee(plan) if o.stage == "activations"]
+    tasks = estimate_study(plan, 1).tasks
+    (outlook,) = [o for o in foresee(plan, tasks) if o.stage == "activations"]
     assert (outlook.done, outlook.missing) == (1, 9)  # four parts of each, two of the twin
     assert outlook.seconds == 540 and outlook.size > 10_000
     code, out, _ = call(capsys, "plan", "mine.yaml")

@@ -10,7 +10,7 @@ from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
 ROOMS += ("measure", "judging", "vectors", "drift", "warning", "evals", "show", "organisms")
-ROOMS += ("plan", "exports", "watching", "training", "cli")
+ROOMS += ("plan", "exports", "watching", "training", "cost", "cli")
 
 
 def list_imports(path):

@@ -23,4 +23,5 @@ Rooms, in the order in which data flows:
 ``cli``          the command `emodrift`
 ``stats``        bootstrap, nulls, reliability
 ``plan``         every entry with its content key, before anything runs
+``cost``         what a study will take, and how far it is
 """

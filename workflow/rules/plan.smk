@@ -16,6 +16,7 @@ def or_fail(call, *args):
 STUDY = or_fail(parse_study, config, ", ".join(map(str, workflow.configfiles)) or "config")
 PUBLISHED = RESULTS / STUDY.name
 PLANS = []
+TELLERS = []
 
 
 def plan():
@@ -71,8 +72,32 @@ def name_awaited(planned):
     return digest_value([waiting.key for waiting in planned.awaited])
 
 
+def count_cores():
+    try:
+        return workflow.cores
+    except WorkflowError:  # none are named, as where a cluster's jobs have their own
+        return 1
+
+
+def tell_cost():
+    """Say once what a run will take. Jobs that plan for themselves say nothing."""
+    if not workflow.is_main_process:
+        return
+    if not TELLERS:
+        from emodrift.cost.telling import Teller
+
+        quietness = {"quietness": Quietness.PROGRESS}
+
+        def say(line):
+            logger.info(line, extra=quietness)
+
+        TELLERS.append(Teller(say, count_cores(), workflow.non_local_exec))
+    TELLERS[0].tell_cost(plan())
+
+
 def published(wildcards):
     """Target: the study's publication, known once what later keys rest on is there."""
+    tell_cost()
     passed = set()
     while plan().awaited and not workflow.dryrun:
         milestone = name_awaited(plan())
@@ -95,6 +120,8 @@ onstart:
         spare_retries(workflow.scheduler._executor, RESULTS / "logs", logger.error)
     if not STUDY.compute.keep_downloads:  # what a killed job left behind
         release_downloads(plan().list_needs(), STORE)
+    for teller in TELLERS:
+        teller.start(lambda: PLANS[-1])
 
 
 wildcard_constraints:

@@ -54,8 +54,8 @@ def collect_garbage(
     nothing. A study that was published from the store and is not named here is an error.
     """
     from emodrift.cli.garbage import delete_entries, find_garbage
-    from emodrift.cli.outlook import measure_size
     from emodrift.store.downloads import format_size
+    from emodrift.store.files import measure_size
 
     garbage = find_garbage([open_plan(config) for config in configs], STORE)
     stages: dict[str, list[int]] = {}

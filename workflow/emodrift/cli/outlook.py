@@ -1,19 +1,13 @@
-"""What a study has, and what the rest will take, judged by what its like took before."""
+"""What a study has, and what the rest will take, stage by stage."""
 
 from __future__ import annotations
 
-import json
-from itertools import islice
-from pathlib import Path
-from statistics import median
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from emodrift.cli.reasons import JOBS
-from emodrift.plan.entries import Plan
-from emodrift.store.entry import MANIFEST, Entry, entry_exists
-
-LOOKED_AT = 40
-"""Finished entries of a stage from which time and size are judged."""
+from emodrift.cost.estimate import Task
+from emodrift.plan.entries import JOBS, Plan
+from emodrift.store.entry import entry_exists
 
 
 class Outlook(NamedTuple):
@@ -26,39 +20,40 @@ class Outlook(NamedTuple):
     done, missing
         Entries that are there and that are not.
     seconds, size
-        What the missing ones will take, by the median of finished ones in the store; None where
-        there are none.
+        What the missing ones will take, of a core and of the disk; None where nothing tells.
     """
 
     stage: str
     done: int
     missing: int
     seconds: float | None
-    size: int | None
+    size: float | None
 
 
-def foresee(plan: Plan) -> list[Outlook]:
-    """Every stage of a plan in order, done and to come."""
-    return [_foresee_stage(plan, stage) for stage in dict.fromkeys(e.stage for e in _listed(plan))]
+def foresee(plan: Plan, tasks: Sequence[Task] = ()) -> list[Outlook]:
+    """Every stage of a plan in order, done and to come.
 
-
-def measure_size(path: Path) -> int:
-    """Bytes of the files in a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def _foresee_stage(plan: Plan, stage: str) -> Outlook:
-    entries = [e for e in _listed(plan) if e.stage == stage]
-    done = sum(entry_exists(plan.store / e.place) for e in entries)
-    missing = len(entries) - done
-    finished = list(islice((plan.store / stage).glob(f"[!.]*/{MANIFEST}"), LOOKED_AT))
-    seconds = size = None
-    if finished and missing:
-        took = [json.loads(path.read_text()).get("seconds", 0.0) for path in finished]
-        seconds = missing * median(took)
-        size = int(missing * median(measure_size(path.parent) for path in finished))
-    return Outlook(stage, done, missing, seconds, size)
-
-
-def _listed(plan: Plan) -> list[Entry]:
-    return [e for e in plan.entries.values() if e.stage not in JOBS]
+    Parameters
+    ----------
+    plan
+        The plan.
+    tasks
+        What is judged of its missing entries.
+    """
+    listed = [e for e in plan.entries.values() if e.stage not in JOBS]
+    outlooks = []
+    for stage in dict.fromkeys(e.stage for e in listed):
+        there = [entry_exists(plan.store / e.place) for e in listed if e.stage == stage]
+        own = [task for task in tasks if task.stage == stage]
+        seconds = [task.seconds for task in own if task.seconds is not None]
+        sizes = [task.size for task in own if task.size is not None]
+        outlooks.append(
+            Outlook(
+                stage,
+                sum(there),
+                len(there) - sum(there),
+                sum(seconds) if seconds else None,
+                sum(sizes) if sizes else None,
+            )
+        )
+    return outlooks

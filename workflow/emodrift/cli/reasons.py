@@ -6,13 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from emodrift.plan.entries import Plan
+from emodrift.plan.entries import JOBS, Plan
 from emodrift.store.entry import Entry, entry_exists, list_entries, map_inputs
 
 LONGEST = 60
 NEW = "nothing of its kind was made before"
-JOBS = ("visit", "publication")
-"""Stages that make or show other entries."""
 CONTENT = "a file or checkpoint that it reads has other content"
 
 

@@ -121,9 +121,9 @@ def bundle_study(
     ] = None,
 ) -> None:
     """Pack what the figures are drawn from, to draw them elsewhere without a model."""
-    from emodrift.cli.outlook import measure_size
     from emodrift.exports.bundle import write_bundle
     from emodrift.store.downloads import format_size
+    from emodrift.store.files import measure_size
 
     plan = open_plan(config)
     path = write_bundle(plan, out or Path(f"{plan.study.name}.zip"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,15 +23,19 @@ LABELS_NAMED = 3
 def plan_run(config: Config = DEFAULT) -> None:
     """Say what a run would do, what it would take in time and disk, and what it would download.
 
-    Time and size are judged by the median of finished entries of each stage in the store, one job
-    at a time; a stage that was never run is shown as `-`.
+    Texts, tokens and operations of measurements are counted; their time is judged by what the like
+    took here before, else by a probe of two seconds. Other stages are judged by the median of
+    finished entries in the store; one that was never run is shown as `-`.
     """
     from emodrift.cli.outlook import foresee
+    from emodrift.cost.estimate import describe, estimate_study
     from emodrift.plan.disk import check_disk
     from emodrift.store.downloads import format_size
 
     plan = open_plan(config)
-    outlooks = foresee(plan)
+    cores = count_cores()
+    estimate = estimate_study(plan, cores)
+    outlooks = foresee(plan, estimate.tasks)
     print_table(
         ("stage", "done", "to do", "time", "disk"),
         [
@@ -39,30 +44,25 @@ def plan_run(config: Config = DEFAULT) -> None:
                 o.done,
                 o.missing,
                 None if o.seconds is None else format_seconds(o.seconds),
-                None if o.size is None else format_size(o.size),
+                None if o.size is None else format_size(int(o.size)),
             )
             for o in outlooks
         ],
         right=("done", "to do", "time", "disk"),
     )
-    missing = sum(o.missing for o in outlooks)
     if plan.publication is None:
         print("More follows once the organisms are trained: their checkpoints are not known yet.")
     elif plan.awaited:
         print(
             f"This is the most: what follows {plan.awaited[0].label} depends on how it comes out."
         )
-    elif not missing:
+    elif not estimate.tasks:
         print("Nothing is to be computed.")
         return
-    seconds = sum(o.seconds or 0 for o in outlooks)
+    print(describe(estimate, cores))
     unknown = [o.stage for o in outlooks if o.missing and o.seconds is None]
-    print(
-        f"{missing} entries to make"
-        + (f", about {format_seconds(seconds)} one after the other" if seconds else "")
-        + (f"; not known yet: {', '.join(unknown)}" if unknown else "")
-        + "."
-    )
+    if unknown:
+        print(f"Seconds of a stage are not known yet: {', '.join(unknown)}.")
     if plan.publication is not None and (need := check_disk(plan)):
         print(need)
 
@@ -207,6 +207,11 @@ COMMANDS: dict[Any, dict[str, Any]] = {
         "context_settings": PASSED_ON,
     },
 }
+
+
+def count_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def call_snakemake(config: Path, flags: list[str]) -> int:

@@ -19,6 +19,8 @@ from emodrift.store.downloads import list_places
 from emodrift.store.entry import Entry, Inputs, entry_exists, list_entries_in, map_inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+JOBS = ("visit", "publication")
+"""Stages that make or show other entries."""
 
 
 @dataclass

@@ -111,6 +111,26 @@ def _plan_checkpoints(
     ]
     check_shapes(plan.checkpoints)
     check_templates(plan.checkpoints, study.activations, digests)
+    plan_over_checkpoints(plan, contrasts, variants, digests)
+
+
+def plan_over_checkpoints(
+    plan: Plan, contrasts: Entry, variants: list[tuple[Plan, Entry]], digests: FileDigests
+) -> None:
+    """Plan all that follows from a plan's checkpoints, to its publication.
+
+    Parameters
+    ----------
+    plan
+        Its checkpoints are known.
+    contrasts
+        Entry of the contrast data.
+    variants
+        Plans of the study's variants, each with its contrast data.
+    digests
+        Memory of file digests.
+    """
+    study = plan.study
     reference = find_reference(plan.checkpoints, study.reference)
     desk = Desk()
     chain = plan_chain(plan, reference, contrasts, desk)

@@ -151,3 +151,8 @@ def _name_machine() -> str:
     except OSError:
         namespace = 0
     return f"{namespace:x}-{platform.node()}"
+
+
+def measure_size(path: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

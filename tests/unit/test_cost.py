@@ -1,0 +1,349 @@
+"""What a study will take is counted before it runs, and what is left of it while it runs."""
+
+import copy
+import time
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from emodrift.config.reading import parse_study
+from emodrift.cost import estimate as estimating
+from emodrift.cost.estimate import describe, estimate_study
+from emodrift.cost.pace import EFFICIENCY, Pace, probe_machine
+from emodrift.cost.shapes import Shape, read_shape
+from emodrift.cost.telling import Teller
+from emodrift.cost.tokens import count_words, open_counter
+from emodrift.cost.work import (
+    Replies,
+    Work,
+    count_differentiating,
+    count_reading,
+    count_steering,
+    count_training,
+    count_writing,
+)
+from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stories
+from emodrift.measure.activations import extract_part
+from emodrift.measure.dialogues import open_dialogues
+from emodrift.measure.generation import Sampling, Steering, generate_replies, verify_cache
+from emodrift.measure.gradients import Question, differentiate_prompts
+from emodrift.measure.responses import score_steered
+from emodrift.measure.session import Session
+from emodrift.models.loading import load_model
+from emodrift.models.memory import TokenBudget
+from emodrift.models.prompts import encode_prompts
+from emodrift.plan.study import plan_study
+from emodrift.store.entry import entry_exists, write_entry
+from tests.conftest import STUDY, save_checkpoint, write_stand_in
+
+LOADING = {"device": "cpu", "allow_pickle": False, "batch_tokens": 16}
+ONE_BY_ONE = 1
+"""Tokens per batch: no text is padded."""
+PLAIN = "User: {prompt}\n\nAssistant:"
+FORM = {"prompt_format": "auto", "plain_prompt": PLAIN}
+PACE = Pace(1e9, 1e8, 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("counted") / "checkpoint-5", seed=0, step=5)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return load_model({"path": str(folder)}, LOADING, "float32", "tiny")
+
+
+@pytest.fixture(scope="module")
+def counter(folder):
+    return open_counter({"path": str(folder)}, {})
+
+
+@pytest.fixture(scope="module")
+def shape(folder):
+    return read_shape({"path": str(folder)}, 32, 3)
+
+
+class Hooks:
+    """Counts rows and operations of a network's linear layers, forward."""
+
+    def __init__(self, model):
+        self.tokens = self.blocks = self.head = 0
+        self.handles = [model.blocks[0].register_forward_hook(self.note_tokens)]
+        for block in model.blocks:
+            self.handles += [
+                part.register_forward_hook(self.note_block)
+                for part in block.modules()
+                if isinstance(part, torch.nn.Linear)
+            ]
+        self.handles.append(
+            model.network.get_output_embeddings().register_forward_hook(self.note_head)
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for handle in self.handles:
+            handle.remove()
+
+    @staticmethod
+    def measure(part, given):
+        return 2 * given[0].numel() // part.in_features * part.weight.numel()
+
+    def note_tokens(self, _part, given, _out):
+        self.tokens += given[0].shape[0] * given[0].shape[1]
+
+    def note_block(self, part, given, _out):
+        self.blocks += self.measure(part, given)
+
+    def note_head(self, part, given, _out):
+        self.head += self.measure(part, given)
+
+
+def pick_prompts():
+    return sample_prompts(0, 1)
+
+
+def measure_prompts(counter, prompts):
+    return [counter.count_prompt(p["prompt"], PLAIN, "auto") for p in prompts]
+
+
+def count_tree(counter):
+    tokens = sum(counter.count_reply(p) for said in REPLY_CLASSES.values() for p in said)
+    return Replies(tokens, len(REPLY_CLASSES))
+
+
+def test_the_shape_is_that_of_the_loaded_network(model, shape):
+    linear = [
+        m.weight.numel() for b in model.blocks for m in b.modules() if hasattr(m, "in_features")
+    ]
+    assert shape == Shape(model.hidden, len(model.blocks), sum(linear), model.network.vocab_size)
+
+
+def test_tokens_are_those_that_a_checkpoint_reads(model, counter):
+    prompts = pick_prompts()
+    encoded = encode_prompts(model, (p["prompt"] for p in prompts), "auto", PLAIN)
+    assert measure_prompts(counter, prompts) == [len(ids) for ids in encoded]
+
+
+def test_tokens_of_a_chat_are_counted_with_the_template_around_them(folder, tmp_path):
+    template = "{% for m in messages %}afraid {{ m.content | trim }} happy{% endfor %} calm"
+    chatty = open_counter({"path": str(folder)}, {"template": template, "system_prompt": None})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = pick_prompts()[0]["prompt"]
+    said = tokenizer.apply_chat_template(
+        [{"role": "user", "content": words}], chat_template=template, tokenize=False
+    )
+    expected = tokenizer(said, add_special_tokens=False)["input_ids"]
+    assert chatty.count_prompt(words, PLAIN, "auto") == len(expected)
+    assert chatty.count_prompt(words, PLAIN, "plain") == open_counter(
+        {"path": str(folder)}, {}
+    ).count_prompt(words, PLAIN, "auto")
+
+
+def test_reading_takes_the_counted_tokens_and_operations(model, counter, shape):
+    stories = sample_stories(0, 1)[:5]
+    reading = {"pooling": "mean", "from_token": 2}
+    with Hooks(model) as hooks:
+        extract_part(model, stories, reading, ONE_BY_ONE, "tiny")
+    work = count_reading([counter.count_text(s["text"]) for s in stories], shape)
+    assert (hooks.tokens, hooks.blocks) == (work.tokens, work.reading)
+
+
+@pytest.mark.parametrize("first_layer", [0, 2])
+def test_differentiating_takes_the_counted_tokens_and_operations(
+    model, counter, shape, first_layer
+):
+    prompts, budget = pick_prompts()[:3], TokenBudget(ONE_BY_ONE)
+    reading = {**FORM, "phrasing_score": "mean"}
+    dialogues = open_dialogues(model, prompts, REPLY_CLASSES, reading, budget, "tiny")
+    targets, turns = [(0, 0), (0, 1), (1, 0)], [2, 1, 0]
+    session = Session(model, budget, "tiny")
+    with Hooks(model) as hooks:
+        differentiate_prompts(dialogues, Question(targets, "reply", first_layer), session)
+    lengths, replies = measure_prompts(counter, prompts), count_tree(counter)
+    work = count_differentiating(lengths, turns, replies, first_layer, shape)
+    assert hooks.tokens == work.tokens
+    rows = [length + replies.tokens for length in lengths]
+    above = shape.weights * (shape.layers - first_layer) // shape.layers
+    backward = 2 * above * sum(r * t for r, t in zip(rows, turns, strict=True))
+    again = 2 * shape.head * replies.tokens * sum(turns)  # the head forward, for its gradient
+    assert hooks.head == 2 * shape.head * replies.tokens * len(prompts) + again
+    assert work.reading == hooks.blocks + backward + hooks.head + again
+
+
+def test_steering_takes_the_counted_operations_above_the_layer_alone(model, counter, shape):
+    prompts, budget, layer = pick_prompts()[:3], TokenBudget(ONE_BY_ONE), 2
+    reading = {**FORM, "phrasing_score": "mean"}
+    dialogues = open_dialogues(model, prompts, REPLY_CLASSES, reading, budget, "tiny")
+    directions = torch.eye(model.hidden)[:2]
+    with Hooks(model) as hooks:
+        score_steered(dialogues, directions, layer, [-1.0, 1.0], "reply", budget)
+    lengths, replies = measure_prompts(counter, prompts), count_tree(counter)
+    assert count_steering(lengths, 4, replies, layer, shape).reading == hooks.blocks + hooks.head
+
+
+def test_writing_takes_the_counted_operations_at_the_most(model, counter, shape):
+    prompts, new = pick_prompts()[:2], 4
+    encoded = encode_prompts(model, (p["prompt"] for p in prompts), "auto", PLAIN)
+    steering = Steering(torch.zeros(3, model.hidden), 2, "reply")
+    arguments = (steering, Sampling(new), TokenBudget(ONE_BY_ONE), ["a", "b"])
+    with Hooks(model) as proof:
+        verify_cache(model)
+    with Hooks(model) as hooks:
+        generate_replies(model, encoded, *arguments)
+    work = count_writing(measure_prompts(counter, prompts), 3, new, 0, shape)
+    most = work.reading + 2 * 6 * new * shape.weights
+    assert 0.6 * most < hooks.blocks - proof.blocks <= most
+    assert work.writing == 2 * 6 * new * (shape.weights + shape.head)
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens"),
+    [
+        ("It was a bright cold day in April, and the clocks were striking thirteen.", 16),
+        ("How do I make my sister laugh when she has lost her job and cannot sleep?", 17),
+    ],
+)
+def test_words_stand_for_tokens_where_there_is_no_tokenizer(words, tokens):
+    assert count_words(words) == pytest.approx(tokens, rel=0.15)  # tokens: SmolLM2's
+
+
+SHAPE = Shape(64, 4, 4 * 12 * 64**2, 1000)
+REPLIES = Replies(50, 5)
+
+
+def test_work_follows_each_lever():
+    read = count_reading([30] * 10, SHAPE)
+    assert count_reading([30] * 20, SHAPE).operations == 2 * read.operations
+
+    def differentiate(turns=1, tokens=50, first=0):
+        return count_differentiating([30] * 10, [turns] * 10, Replies(tokens, 5), first, SHAPE)
+
+    one, two, three = (differentiate(turns=t).reading for t in (1, 2, 3))
+    assert three - two == two - one > 0
+    assert differentiate(tokens=100).tokens - differentiate().tokens == 500
+    whole, half, none = (differentiate(first=k).reading for k in (0, 2, 4))
+    assert whole - half == half - none == 2 * 800 * SHAPE.weights / 2
+
+    def steer(conditions, layer=2):
+        return count_steering([30] * 10, conditions, REPLIES, layer, SHAPE).reading
+
+    assert steer(40) - steer(20) == steer(60) - steer(40)
+    assert steer(40, 3) < steer(40, 2)
+    assert count_writing([30], 3, 48, 0, SHAPE).writing == pytest.approx(
+        2 * count_writing([30], 3, 24, 0, SHAPE).writing
+    )
+    assert count_writing([30], 3, 48, 0.5, SHAPE).reading == 2 * 29 * 2.0 * SHAPE.weights
+    assert count_training(16, 60, 3, SHAPE).operations == pytest.approx(
+        1.5 * count_training(16, 60, 2, SHAPE).operations
+    )
+
+
+def test_a_probe_takes_no_longer_than_two_seconds_and_finds_more_with_many_rows():
+    started = time.process_time()
+    pace = probe_machine(Shape(256, 2, 2 * 12 * 256**2, 10), 1, 0.2, time.process_time)
+    assert time.process_time() - started < 2
+    assert pace.reading > 0 and pace.writing > 0
+
+
+def test_time_is_that_of_the_probe_less_what_a_network_loses():
+    work = Work(reading=3e9, writing=1e8)
+    assert PACE.judge("replies", work) == pytest.approx((3 + 1) * 2 / EFFICIENCY)
+    learned = PACE._replace(learned={"replies": 1e-9})
+    assert learned.judge("replies", work) == pytest.approx(3.1)
+
+
+@pytest.fixture
+def plan(folder, tmp_path):
+    """Plans of a study over one checkpoint; contrast data that are not made are to be counted."""
+
+    def make(**sections):
+        values = copy.deepcopy(STUDY) | sections
+        values["runs"] = {"sft": {"checkpoints": [str(folder)]}}
+        values["reference"] = {"run": "sft", "step": 5}
+        return plan_study(parse_study(values), tmp_path / "results")
+
+    return make
+
+
+def count(planned):
+    works = {}
+    for task in estimate_study(planned, 2, pace=PACE).tasks:
+        if task.work:
+            works[task.stage] = works.get(task.stage, Work()) + task.work
+    return works
+
+
+def test_all_measurements_of_a_study_are_counted_before_anything_is_made(plan):
+    planned = plan()
+    estimate = estimate_study(planned, 2, pace=PACE)
+    assert {t.stage for t in estimate.tasks if t.work} == {"activations", "gradients", "responses"}
+    assert estimate.work.operations > 0 and not estimate.untimed
+    assert not any(entry_exists(planned.store / place) for place in planned.entries)
+    words = describe(estimate, 2)
+    assert "measuring 2 checkpoints" in words and "2 cores" in words  # the random twin is one
+
+
+def test_an_estimate_follows_the_levers_of_a_config(plan):
+    base = count(plan())
+    contrasts = STUDY["contrasts"]
+    fewer = count(plan(contrasts=contrasts | {"amounts": {"stories": 6}}))
+    assert fewer["activations"].texts < base["activations"].texts
+    one = count(plan(contrasts=contrasts | {"amounts": {"phrasings": 1}}))
+    assert one["gradients"].tokens < base["gradients"].tokens
+    steered = count(plan(steering=STUDY["steering"] | {"strengths": [-1, -0.5, 0.5, 1]}))
+    two = len(STUDY["steering"].get("strengths", (-0.5, 0.5)))
+    grown = steered["responses"].size / base["responses"].size
+    assert grown == pytest.approx(4 / two)
+
+
+def test_what_is_there_is_not_counted(plan):
+    planned = plan()
+    whole = estimate_study(planned, 2, pace=PACE)
+    first = next(t for t in whole.tasks if t.stage == "activations")
+    with write_entry(planned.store / first.place, {}) as out:
+        (out / "file").write_text("")
+    rest = estimate_study(planned, 2, pace=PACE)
+    assert rest.work.tokens == pytest.approx(whole.work.tokens - first.work.tokens)
+
+
+def test_the_machine_is_probed_only_where_nothing_like_it_was_measured(plan):
+    def refuse(*_):
+        raise AssertionError("probed")
+
+    known = dict.fromkeys(("activations", "gradients", "responses"), 1e-9)
+    estimate = estimate_study(plan(), 1, pace=Pace(0, 0, 1, known), probe=refuse)
+    judged = [t for t in estimate.tasks if t.work]
+    assert all(t.seconds == pytest.approx(1e-9 * t.work.operations) for t in judged)
+    with pytest.raises(AssertionError, match="probed"):
+        estimate_study(plan(), 1, probe=refuse)
+
+
+def test_no_time_is_guessed_for_a_gpu_or_a_cluster(plan, monkeypatch):
+    monkeypatch.setattr(estimating, "finds_gpu", lambda device: True)
+    words = describe(estimate_study(plan(), 2), 2)
+    assert "How long a GPU takes is not estimated." in words and "min" not in words
+    elsewhere = estimate_study(plan(), 2, elsewhere=True)
+    assert elsewhere.untimed == "a cluster"
+
+
+def test_progress_is_told_when_something_was_made_and_the_thread_ends_with_the_study(plan):
+    planned = plan()
+    while planned.awaited:
+        for entry in planned.awaited:
+            write_stand_in(planned, entry)
+        planned = plan()
+    lines = []
+    teller = Teller(lines.append, 2, pause=0.05)
+    teller.tell_cost(planned)  # stand-ins hold no texts to count
+    missing = [e for e in planned.entries.values() if not entry_exists(planned.store / e.place)]
+    thread = teller.start(lambda: planned)
+    time.sleep(0.3)
+    assert lines == []
+    for entry in missing:
+        write_stand_in(planned, entry)
+    thread.join(30)
+    assert not thread.is_alive() and lines[-1].startswith("100% of the study's work is done")

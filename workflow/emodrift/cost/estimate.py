@@ -1,0 +1,277 @@
+"""What the rest of a study will take: its tasks one by one, and all of it in a paragraph."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from emodrift.cost.ahead import plan_ahead, write_stand_ins
+from emodrift.cost.ledger import Ledger
+from emodrift.cost.pace import UNCOUNTABLE, Pace, finds_gpu, learn_pace, probe_machine
+from emodrift.cost.shapes import Shape
+from emodrift.cost.work import Work
+from emodrift.plan.entries import JOBS, Plan
+from emodrift.plan.measurements import CODE
+from emodrift.store.downloads import format_size
+from emodrift.store.entry import MANIFEST, Entry, entry_exists
+from emodrift.store.files import measure_size
+
+TRAINED = ("training-base", "training")
+MEASURED = (*CODE, *TRAINED)
+"""Stages whose work is counted."""
+STARTING, LOADING, OTHERWISE = 4.0, 8.0, 6.0
+"""Seconds of a core: a job's start; loading a checkpoint; a stage without a model that was never
+run here.
+"""
+THREADS = {"training-base": 2, "training": 2}
+"""Cores that a stage's job takes, where it is not one."""
+LOOKED_AT = 40
+"""Finished entries of a stage from which time and size are judged."""
+
+Prober = Callable[[Shape, int], Pace]
+
+
+class Task(NamedTuple):
+    """A missing entry, or a visit that loads checkpoints to make some.
+
+    place: below the store. stage. work: counted; None where it cannot be. seconds: of a core; None
+    where nothing tells. size: bytes.
+    """
+
+    place: str
+    stage: str
+    work: Work | None
+    seconds: float | None
+    size: float | None
+
+    @property
+    def assumed(self) -> float:
+        """Seconds of a core, assumed where nothing tells."""
+        return STARTING + OTHERWISE if self.seconds is None else self.seconds
+
+
+class Estimate(NamedTuple):
+    """What the rest of a study will take.
+
+    checkpoints: that have measurements to make. tasks: missing entries. pace: None where nothing
+    was counted. untimed: who does the work where no time is judged, such as ``a GPU``; else empty.
+    ahead: whether checkpoints that are still to be trained stand in.
+    """
+
+    checkpoints: int
+    tasks: Sequence[Task]
+    pace: Pace | None
+    untimed: str
+    ahead: bool
+
+    @property
+    def work(self) -> Work:
+        """All that is counted."""
+        return sum((task.work for task in self.tasks if task.work), Work())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of a core, of all tasks."""
+        return sum(task.assumed for task in self.tasks)
+
+
+class Counted(NamedTuple):
+    """Work by place, the number of checkpoints that are measured, who counted, and the network."""
+
+    works: Mapping[str, Work]
+    checkpoints: int
+    ledger: Ledger | None
+    shape: Shape | None
+
+
+class Habit(NamedTuple):
+    """Median seconds and bytes of a stage's finished entries; None: there are none."""
+
+    seconds: float | None
+    size: float | None
+
+
+def estimate_study(
+    plan: Plan,
+    cores: int,
+    *,
+    pace: Pace | None = None,
+    elsewhere: bool = False,
+    probe: Prober = probe_machine,
+) -> Estimate:
+    """Judge what is missing of a study.
+
+    A measurement or training run is judged by its operations: at the pace of the like, measured
+    before in this store on a network of the same shape; else at that of a probe. Other stages are
+    judged by the median of their finished entries.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    cores
+        That jobs may use together.
+    pace
+        The machine's, where it is known already.
+    elsewhere
+        Whether jobs run on other machines.
+    probe
+        Measures this machine, if need be.
+    """
+    ahead = plan_ahead(plan) if plan.publication is None else None
+    seen = ahead or plan
+    gpu = finds_gpu(plan.study.compute.device)
+    untimed = "a cluster" if elsewhere else "a GPU" if gpu else ""
+    with tempfile.TemporaryDirectory() as folder:
+        counted = _count(seen, Path(folder))
+    if not untimed:
+        pace = _complete(pace, counted, cores, probe)
+    missing = list_missing(seen)
+    habits = {stage: look_back(seen.store, stage) for stage in {e.stage for e in missing}}
+    tasks = [
+        _judge(e, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
+        for e in missing
+    ]
+    return Estimate(counted.checkpoints, tasks, pace, untimed, ahead is not None)
+
+
+def list_missing(plan: Plan) -> list[Entry]:
+    """Entries that are to be made: not the publication, nor visits that have nothing to do."""
+    missing = [e for e in plan.entries.values() if not entry_exists(plan.store / e.place)]
+    busy = {plan.makers[e.place].place for e in missing if e.place in plan.makers}
+    return [e for e in missing if e.stage not in JOBS or e.place in busy]
+
+
+def describe(estimate: Estimate, cores: int) -> str:
+    """An estimate in a paragraph.
+
+    Parameters
+    ----------
+    estimate
+        See :func:`estimate_study`.
+    cores
+        That jobs may use together.
+    """
+    work = estimate.work
+    line = (
+        f"{len(estimate.tasks)} entries to make"
+        + (f", measuring {estimate.checkpoints} checkpoints" if estimate.checkpoints else "")
+        + (" (those still to be trained are counted like their base)" if estimate.ahead else "")
+    )
+    if work.tokens:
+        line += (
+            f": {work.texts:,} texts and prompts, {format_count(work.tokens)} tokens, "
+            f"{format_count(work.operations)} operations"
+        )
+    size = sum(task.size or 0 for task in estimate.tasks)
+    if size:
+        line += f", about {format_size(int(size))} of disk"
+    line += "."
+    if estimate.untimed:
+        return f"{line} How long {estimate.untimed} takes is not estimated."
+    if all(task.seconds is None for task in estimate.tasks):
+        return line
+    line += f" About {format_minutes(estimate.seconds / cores)} on {cores} " + (
+        "core" if cores == 1 else "cores"
+    )
+    pace = estimate.pace or Pace(0, 0, cores)
+    if pace.reading:
+        line += f", which do {format_count(pace.reading)} operations a second in a probe"
+    if pace.learned:
+        learned = ", ".join(sorted(pace.learned))
+        line += f"; judged by what was measured here before: {learned}"
+    missed = {t.stage for t in estimate.tasks if t.stage in MEASURED and t.work is None}
+    return line + (f"; not counted: {', '.join(sorted(missed))}" if missed else "") + "."
+
+
+def format_count(number: float) -> str:
+    """A large number as a person says it, such as ``4.1 million`` or ``2.3e15``."""
+    if number >= 1e9:
+        return f"{number:.1e}".replace("e+", "e")
+    return f"{number / 1e6:.1f} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+def format_minutes(seconds: float) -> str:
+    """A duration in minutes, such as ``8 min`` or ``2 h 05 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min" if minutes else "a minute"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def look_back(store: Path, stage: str) -> Habit:
+    """What finished entries of a stage took and take, by their median."""
+    finished = list(islice((store / stage).glob(f"[!.]*/{MANIFEST}"), LOOKED_AT))
+    if not finished:
+        return Habit(None, None)
+    took = [json.loads(path.read_text()).get("seconds", 0.0) for path in finished]
+    return Habit(median(took), median(measure_size(path.parent) for path in finished))
+
+
+def _count(plan: Plan, folder: Path) -> Counted:
+    if not plan.checkpoints:
+        return Counted({}, 0, None, None)
+    first = plan.checkpoints[0]
+    try:
+        stand_ins = write_stand_ins(plan, folder)
+    except UNCOUNTABLE:
+        stand_ins = {}
+    ledger = Ledger(plan.store, plan.entries, first.hidden, first.layers, stand_ins)
+    ways: dict[str, Callable[[], Work]] = {
+        entry.place: partial(ledger.count_training, entry)
+        for entry in plan.entries.values()
+        if entry.stage in TRAINED and not entry_exists(plan.store / entry.place)
+    }
+    loaded: set[str] = set()
+    for checkpoint, entry in _list_measured(plan):
+        ways[entry.place] = partial(ledger.count_measurement, entry, checkpoint["model"])
+        loaded.add(checkpoint["label"])
+    works: dict[str, Work] = {}
+    for place, count in ways.items():
+        with contextlib.suppress(*UNCOUNTABLE):
+            works[place] = count()
+    shape = ledger.find_shape(first.location) if works else None
+    return Counted(works, len(loaded), ledger, shape)
+
+
+def _complete(pace: Pace | None, counted: Counted, cores: int, probe: Prober) -> Pace | None:
+    """A pace that tells all that is counted; the machine is probed where nothing else tells."""
+    if counted.ledger is None or counted.shape is None:
+        return pace
+    if pace is None:
+        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape))
+    needed = {place.partition("/")[0] for place in counted.works} - pace.learned.keys()
+    if needed and not pace.reading:
+        return probe(counted.shape, cores)._replace(learned=pace.learned)
+    return pace
+
+
+def _list_measured(plan: Plan) -> Iterator[tuple[Mapping[str, Any], Entry]]:
+    """Checkpoints as their visits describe them, and missing measurements."""
+    for visit in plan.of_stage("visit"):
+        for checkpoint in visit.context["checkpoints"]:
+            for values in checkpoint["entries"]:
+                entry = plan.entries[f"{values['stage']}/{values['key']}"]
+                if not entry_exists(plan.store / entry.place):
+                    yield checkpoint, entry
+
+
+def _judge(entry: Entry, habit: Habit, work: Work | None, pace: Pace | None) -> Task:
+    size = work.size if work and work.size else habit.size
+    seconds = habit.seconds
+    if work is not None:
+        seconds = pace.judge(entry.stage, work) if pace else None
+        if seconds is not None and entry.stage in TRAINED:
+            seconds += THREADS[entry.stage] * (STARTING + LOADING)
+    elif entry.stage == "visit":
+        seconds = STARTING + LOADING * len(entry.context["checkpoints"])
+    elif seconds is not None and entry.stage not in MEASURED:
+        seconds += STARTING
+    return Task(entry.place, entry.stage, work, seconds, size)

@@ -1,0 +1,132 @@
+"""How far a running study is, and the time left, corrected by what its tasks have taken so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from emodrift.cost.estimate import STARTING, THREADS, Task, format_minutes
+from emodrift.plan.measurements import CODE
+from emodrift.store.entry import entry_exists, read_manifest
+
+TRUST = 1.0
+"""Tasks of a stage after which what they took counts as much as what was estimated."""
+
+
+@dataclass
+class Progress:
+    """What is done of a study's tasks since a run began.
+
+    Parameters
+    ----------
+    cores
+        That jobs may use together.
+    started
+        When the run began, in seconds of any clock.
+    """
+
+    cores: int
+    started: float
+    tasks: dict[str, Task] = field(default_factory=dict)
+    done: dict[str, Task] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)
+    finished: float | None = None
+
+    def expect(self, tasks: Iterable[Task]) -> None:
+        """Take what a newer plan says is missing in place of what an older one said."""
+        self.tasks = {task.place: task for task in tasks if task.place not in self.done}
+
+    def note(self, took: Mapping[str, float], now: float) -> bool:
+        """Take note of tasks that are done; returns whether any is new.
+
+        Parameters
+        ----------
+        took
+            Place -> seconds of a core.
+        now
+            The time, by the clock of the start.
+        """
+        new = [self.tasks.pop(place) for place in took if place in self.tasks]
+        self.done |= {task.place: task for task in new}
+        self.took |= {task.place: took[task.place] for task in new}
+        if new:
+            self.finished = now
+        return bool(new)
+
+    @property
+    def share(self) -> float:
+        """Share of the work that is done, by what it takes as far as is known."""
+        done = sum(self.took.values())
+        left = sum(self._judge_rest())
+        return done / (done + left) if done + left else 1.0
+
+    def foresee(self, now: float) -> float:
+        """Seconds until all is done.
+
+        What tasks of a stage took corrects the estimate of those to come; then the time that has
+        passed, against what was done in it, tells how many cores were at work. The longest of them
+        bounds the time left from below, for at the end it runs alone.
+        """
+        each = self._judge_rest()
+        rest = sum(each)
+        if not rest or self.finished is None:
+            return max(0.0, rest / self.cores - (now - self.started))
+        done = sum(self.took.values())
+        trusted = fmean(self.took.values()) * TRUST
+        passed = (self.finished - self.started) * self.cores
+        stretch = (passed + trusted) / (done + trusted)
+        alone = (
+            s / THREADS.get(t.stage, 1) for s, t in zip(each, self.tasks.values(), strict=True)
+        )
+        left = max(rest * stretch / self.cores, *alone)
+        return max(0.1 * left, left - (now - self.finished))
+
+    def _judge_rest(self) -> list[float]:
+        """Seconds of a core that each task that is left takes, by what its stage took so far."""
+        overall = self._correct(self.done.values(), 1.0)
+        stages = {task.stage for task in self.tasks.values()}
+        factors = {
+            stage: self._correct((t for t in self.done.values() if t.stage == stage), overall)
+            for stage in stages
+        }
+        return [task.assumed * factors[task.stage] for task in self.tasks.values()]
+
+    def _correct(self, done: Iterable[Task], prior: float) -> float:
+        """Seconds taken for each that was estimated; the prior weighs as a task or `TRUST`."""
+        tasks = list(done)
+        if not tasks:
+            return prior
+        expected = sum(task.assumed for task in tasks)
+        weight = TRUST * expected / len(tasks)
+        took = sum(self.took[task.place] for task in tasks)
+        return (took + prior * weight) / (expected + weight) if expected else prior
+
+
+def describe_progress(progress: Progress, now: float) -> str:
+    """Progress and time left in a line."""
+    left = progress.foresee(now)
+    done, missing = len(progress.done), len(progress.tasks)
+    return (
+        f"{progress.share:.0%} of the study's work is done ({done} of {done + missing} entries); "
+        f"about {format_minutes(left)} left"
+    )
+
+
+def read_seconds(store: Path, tasks: Iterable[Task]) -> dict[str, float]:
+    """Place -> seconds of a core that finished tasks took, a job's start included.
+
+    What a visit takes beside its measurements is not recorded, and taken as it was judged.
+    """
+    took: dict[str, float] = {}
+    for task in tasks:
+        if not entry_exists(store / task.place):
+            continue
+        seconds = float(read_manifest(store / task.place).get("seconds", 0))
+        if task.stage == "visit":
+            seconds = task.assumed
+        elif task.stage not in CODE:
+            seconds += STARTING
+        took[task.place] = seconds * THREADS.get(task.stage, 1)
+    return took
