@@ -19,7 +19,7 @@ from emodrift.config.reading import parse_study
 from emodrift.plan.measurements import forget_unmeasured
 from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
-from emodrift.plan.disk import check_disk
+from emodrift.plan.disk import check_free_space
 from emodrift.show.publication import forget_incomplete
 
 if not workflow.overwrite_configfiles:

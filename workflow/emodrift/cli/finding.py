@@ -86,7 +86,7 @@ def check_config(config: Config = DEFAULT) -> None:
 
     Ends with 1 and one line that names the key and the fix where something is wrong.
     """
-    from emodrift.plan.disk import check_disk
+    from emodrift.plan.disk import check_free_space
     from emodrift.plan.study import plan_study
 
     study = open_study(config)
@@ -94,7 +94,7 @@ def check_config(config: Config = DEFAULT) -> None:
     if plan.publication is None:
         print(f"{config} is right; its checkpoints are known once its organisms are trained.")
         return
-    need = check_disk(plan)
+    need = check_free_space(plan)
     runs = len({c.run for c in plan.checkpoints})
     print(
         f"{config} is right: {count(len(plan.checkpoints), 'checkpoint')} in {count(runs, 'run')}, "

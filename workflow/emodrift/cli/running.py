@@ -29,7 +29,7 @@ def plan_run(config: Config = DEFAULT) -> None:
     """
     from emodrift.cli.outlook import foresee
     from emodrift.cost.estimate import describe, estimate_study
-    from emodrift.plan.disk import check_disk
+    from emodrift.plan.disk import check_free_space
     from emodrift.store.downloads import format_size
 
     plan = open_plan(config)
@@ -63,7 +63,7 @@ def plan_run(config: Config = DEFAULT) -> None:
     unknown = [o.stage for o in outlooks if o.missing and o.seconds is None]
     if unknown:
         print(f"Seconds of a stage are not known yet: {', '.join(unknown)}.")
-    if plan.publication is not None and (need := check_disk(plan)):
+    if plan.publication is not None and (need := check_free_space(plan)):
         print(need)
 
 

@@ -36,7 +36,7 @@ class Need(NamedTuple):
     further: int
 
 
-def check_disk(plan: Plan) -> str | None:
+def check_free_space(plan: Plan) -> str | None:
     """What a study has yet to download, in a line; None if nothing.
 
     Raises
