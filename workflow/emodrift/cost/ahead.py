@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def write_stand_ins(plan: Plan, folder: Path) -> dict[str, Path]:
     from emodrift.contrasts.dataset import DatasetParams, build_dataset
 
     stand_ins = {}
+    logging.getLogger().addHandler(logging.NullHandler())  # else the first line sets up a log
     for entry in plan.of_stage("contrasts"):
         if entry_exists(plan.store / entry.place) or entry.inputs:
             continue
