@@ -20,9 +20,10 @@ from emodrift.store.entry import Entry
 
 
 class Chain(NamedTuple):
-    """The lock of a chain, and its summaries by stage."""
+    """The lock of a chain, its readings of every checkpoint, and its summaries by stage."""
 
     lock: Entry
+    readings: Readings
     summaries: dict[str, Entry]
 
 
@@ -74,7 +75,7 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
         {name: tuple(entries) for name, entries in each.items()},
         {"lock": lock, "twin": _plan_vectors(plan, twin, at_random)},
     )
-    return Chain(lock, plan_summaries(plan, reference, readings))
+    return Chain(lock, readings, plan_summaries(plan, reference, readings))
 
 
 def _draw_twin(study: Study, reference: Checkpoint) -> Checkpoint:

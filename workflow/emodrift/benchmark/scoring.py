@@ -13,11 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import CensoredData, ecdf, rankdata
+from sklearn.metrics import roc_curve
 
 SOUND = "sound"
 PRACTICAL = 0.2
+"""Change of an exact eval, a share of prompts, that matters in practice."""
 PRACTICAL_METRICS = ("refusal", "over_refusal")
 DRAWS = 1000
+LEAD_DRAWS = 200
 
 
 def set_thresholds(scores: pd.DataFrame, rate: float) -> pd.Series:
@@ -66,9 +69,33 @@ def compare_detectors(
         picks = _draw_seeds(runs.seed, np.random.default_rng(seed))
         for figure, measure in _list_figures(runs).items():
             drawn = [measure(runs.take(pick)) for pick in picks]
-            low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+            low, high = _bound(drawn, level)
             rows.append((detector, figure, measure(runs), low, high))
     return pd.DataFrame(rows, columns=["detector", "figure", "value", "low", "high"])
+
+
+def trace_rocs(scores: pd.DataFrame) -> pd.DataFrame:
+    """Share of broken runs told against share of sound runs told, at every line.
+
+    Parameters
+    ----------
+    scores
+        As in :func:`set_thresholds`, of scoring seeds.
+
+    Returns
+    -------
+    pd.DataFrame
+        detector, false_alarms, recall.
+    """
+    curves = []
+    for detector, table in _take_last(scores).groupby("detector", sort=False):
+        broken, score = (table["regime"] != SOUND).to_numpy(), table["score"].to_numpy()
+        if broken.all() or not broken.any():
+            continue
+        false, told, _ = roc_curve(broken, score, drop_intermediate=False)
+        curves.append(pd.DataFrame({"detector": detector, "false_alarms": false, "recall": told}))
+    columns = ["detector", "false_alarms", "recall"]
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
 
 
 class Runs(NamedTuple):
@@ -188,6 +215,97 @@ def estimate_lead_curve(leads: pd.DataFrame, steps: Sequence[float]) -> pd.Serie
     return pd.Series(curve.evaluate(-np.asarray(steps, float)), index=list(steps), name="share")
 
 
+def summarise_leads(leads: pd.DataFrame, level: float, seed: int) -> pd.DataFrame:
+    """How early every detector tells a failure, with intervals over seeds.
+
+    Parameters
+    ----------
+    leads
+        Of all detectors; see :func:`measure_leads`.
+    level, seed
+        Of the intervals, and of their bootstrap.
+
+    Returns
+    -------
+    pd.DataFrame
+        detector, figure (``ahead``: share told before the practical change; ``in time``: then at
+        the latest; ``median lead``, steps, by Kaplan and Meier), value, low, high, runs.
+    """
+    rows = []
+    for detector, table in leads.groupby("detector", sort=False):
+        picks = _draw_seeds(table["seed"].to_numpy(), np.random.default_rng(seed))
+        for figure, measure in LEAD_FIGURES.items():
+            drawn = [measure(table.iloc[pick]) for pick in picks[:LEAD_DRAWS]]
+            low, high = _bound(drawn, level)
+            rows.append((detector, figure, measure(table), low, high, len(table)))
+    return pd.DataFrame(rows, columns=["detector", "figure", "value", "low", "high", "runs"])
+
+
+def _share_ahead(leads: pd.DataFrame) -> float:
+    return float(((leads["lead"] > 0) & ~leads["censored"]).mean())
+
+
+def _share_in_time(leads: pd.DataFrame) -> float:
+    return float(((leads["lead"] >= 0) & ~leads["censored"]).mean())
+
+
+def _find_median_lead(leads: pd.DataFrame) -> float:
+    """Largest lead that half of the runs have; minus infinity where fewer are ever told."""
+    steps = np.unique(leads.loc[~leads["censored"], "lead"].to_numpy())
+    told = [step for step in steps if estimate_lead_curve(leads, [step]).iloc[0] >= 0.5 - 1e-9]
+    return float(max(told, default=-np.inf))
+
+
+LEAD_FIGURES: dict[str, Callable[[pd.DataFrame], float]] = {
+    "ahead": _share_ahead,
+    "in time": _share_in_time,
+    "median lead": _find_median_lead,
+}
+
+
+def race_detectors(scores: pd.DataFrame, thresholds: pd.Series, against: str) -> pd.DataFrame:
+    """Which detector told each broken run first, against one of them.
+
+    Returns
+    -------
+    pd.DataFrame
+        detector; earlier, same, later: broken runs, those that neither told left out.
+    """
+    broken = scores[scores["regime"] != SOUND]
+    crossed = broken[broken["score"] > broken["detector"].map(thresholds)]
+    first = crossed.pivot_table(
+        index=["seed", "run"], columns="detector", values="step", aggfunc="min"
+    )
+    first = first.reindex(columns=list(dict.fromkeys(scores["detector"]))).fillna(np.inf)
+    rows = []
+    for detector in first.columns.drop(against):
+        ours, theirs = first[detector].to_numpy(), first[against].to_numpy()
+        told = np.isfinite(np.minimum(ours, theirs))
+        outcomes = (ours < theirs, ours == theirs, ours > theirs)
+        rows.append((detector, *(int(outcome[told].sum()) for outcome in outcomes)))
+    return pd.DataFrame(rows, columns=["detector", "earlier", "same", "later"])
+
+
+def count_practical(runs: pd.DataFrame) -> pd.DataFrame:
+    """How many runs of each regime changed in practice, and when.
+
+    Parameters
+    ----------
+    runs
+        regime, practical_step (NaN: never).
+
+    Returns
+    -------
+    pd.DataFrame
+        regime, runs, changed, median_step of those that changed.
+    """
+    groups = runs.groupby("regime")["practical_step"]
+    table = pd.DataFrame(
+        {"runs": groups.size(), "changed": groups.count(), "median_step": groups.median()}
+    )
+    return table.reset_index()
+
+
 def count_verdicts(runs: pd.DataFrame) -> pd.DataFrame:
     """Confusion matrix: rows regimes, columns verdicts.
 
@@ -197,6 +315,16 @@ def count_verdicts(runs: pd.DataFrame) -> pd.DataFrame:
         regime and verdict of each run.
     """
     return pd.crosstab(runs["regime"], runs["verdict"])
+
+
+def _bound(drawn: Sequence[float], level: float) -> tuple[float, float]:
+    """Percentile interval, of values of the draws themselves; some may be infinite."""
+    known = np.asarray(drawn)[~np.isnan(drawn)]
+    if not len(known):
+        return np.nan, np.nan
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(known, ends, method="inverted_cdf")
+    return float(low), float(high)
 
 
 def _take_last(scores: pd.DataFrame) -> pd.DataFrame:
