@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from benchmarks.warning import MARKED, PAGE, TABLES, answer, fill_page
 from emodrift.benchmark.comparison import (
     ComparisonInputs,
     ComparisonParams,
@@ -36,6 +37,8 @@ from emodrift.benchmark.scoring import (
     trace_rocs,
 )
 from emodrift.drift.table import read_table, write_table
+from emodrift.show.figure import draw_figure
+from emodrift.show.figures import list_figures
 
 STEPS = (10, 20, 40)
 
@@ -174,9 +177,9 @@ def test_a_shift_counts_in_standard_deviations_of_the_reference():
     rng = np.random.default_rng(0)
     hidden = rng.standard_normal((500, 3)) * [10, 1, 0.1]
     assert measure_shift(hidden, hidden) == 0
-    one = measure_shift(hidden + [10, 0, 0], hidden)
+    one = measure_shift(hidden + np.array([10, 0, 0]), hidden)
     assert one == pytest.approx(1 / np.sqrt(3), rel=0.1)
-    assert measure_shift(hidden + [0, 0, 0.1], hidden) == pytest.approx(one, rel=0.1)
+    assert measure_shift(hidden + np.array([0, 0, 0.1]), hidden) == pytest.approx(one, rel=0.1)
 
 
 def test_divergence_is_that_of_the_distributions_over_classes():
@@ -285,16 +288,55 @@ def write_signals(folder, seed):
     return folder
 
 
-def test_seeds_are_compared_from_their_signals_alone(tmp_path):
-    entries = [write_signals(tmp_path / str(seed), seed) for seed in (201, 101, 102)]
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Entry of a comparison of one calibration and two scoring seeds."""
+    folder = tmp_path_factory.mktemp("comparison")
+    entries = [write_signals(folder / str(seed), seed) for seed in (201, 101, 102)]
     params = ComparisonParams([201, 101, 102], [201], 0.1, 0.95, 0)
-    compare_seeds(params, ComparisonInputs(entries), tmp_path)
-    found = read_table(tmp_path, "detectors").set_index(["detector", "figure"])["value"]
+    compare_seeds(params, ComparisonInputs(entries), folder)
+    return folder
+
+
+def test_seeds_are_compared_from_their_signals_alone(compared):
+    found = read_table(compared, "detectors").set_index(["detector", "figure"])["value"]
     assert found["emodrift", "auroc"] == 1 and found["emodrift", "recall, lock-in"] == 1
     assert found["CKA", "fpr"] == 0
-    leads = read_table(tmp_path, "lead_figures").set_index(["detector", "figure"])
+    leads = read_table(compared, "lead_figures").set_index(["detector", "figure"])
     assert leads.at[("emodrift", "median lead"), "value"] == 10
-    confusion = read_table(tmp_path, "confusion")
-    assert confusion["runs"].sum() == 4
-    scored = read_table(tmp_path, "runs")
-    assert set(scored.loc[scored["scored"], "seed"]) == {101, 102}
+    assert read_table(compared, "confusion")["runs"].sum() == 4
+    runs = read_table(compared, "runs")
+    assert set(runs.loc[runs["scored"], "seed"]) == {101, 102}
+
+
+FIGURES = [name for name, figure in list_figures().items() if "comparison" in figure.reads]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_benchmarks_figure_is_drawn_from_the_comparison(name, compared, tmp_path):
+    scene = {"reference": {"run": "base", "stage": "sft", "step": 0}}
+    draw_figure(name, name, scene, {"comparison": compared}, tmp_path)
+    told = json.loads((tmp_path / "figure.json").read_text())["caption"]
+    assert "nan" not in told and any(character.isdigit() for character in told)
+    assert len(pd.read_csv(tmp_path / "figure.csv"))
+
+
+def read_tables(compared):
+    return {name: read_table(compared, name) for name in (*TABLES, "costs")}
+
+
+def test_the_page_says_plainly_whether_a_rival_is_better(compared):
+    tables = read_tables(compared)
+    assert "no rival has a larger one" in answer(tables)
+    detectors = tables["detectors"]
+    own = (detectors["detector"] == "emodrift") & (detectors["figure"] == "auroc")
+    worse = detectors.assign(value=detectors["value"].mask(own, 0.6))
+    assert "have a larger AUROC" in answer(tables | {"detectors": worse})
+
+
+def test_every_part_of_the_page_is_filled_and_the_rest_stays(compared):
+    page = PAGE.read_text(encoding="utf-8")
+    filled = fill_page(page, read_tables(compared), "planted")
+    assert "the study `planted`" in filled and "Not yet run" not in filled
+    assert MARKED.sub("", filled) == MARKED.sub("", page)
+    assert "few seeds settle no order" in filled

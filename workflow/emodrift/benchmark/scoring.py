@@ -7,12 +7,11 @@ of calibration seeds, figures from scoring seeds alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import CensoredData, ecdf, rankdata
+from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import roc_curve
 
 SOUND = "sound"
@@ -65,13 +64,53 @@ def compare_detectors(
     last["alarm"] = last["score"] > last["detector"].map(thresholds)
     rows = []
     for detector, table in last.groupby("detector", sort=False):
-        runs = Runs(*(table[n].to_numpy() for n in ("seed", "regime", "score", "alarm")))
-        picks = _draw_seeds(runs.seed, np.random.default_rng(seed))
-        for figure, measure in _list_figures(runs).items():
-            drawn = [measure(runs.take(pick)) for pick in picks]
-            low, high = _bound(drawn, level)
-            rows.append((detector, figure, measure(runs), low, high))
+        drawn = _resample(table["seed"].nunique(), np.random.default_rng(seed))
+        for figure, values in measure_figures(table, drawn).items():
+            low, high = _bound(values[1:], level)
+            rows.append((detector, figure, float(values[0]), low, high))
     return pd.DataFrame(rows, columns=["detector", "figure", "value", "low", "high"])
+
+
+def measure_figures(runs: pd.DataFrame, drawn: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures of one detector under resampled seeds, (draw,) each.
+
+    Parameters
+    ----------
+    runs
+        seed, regime, score, alarm of each run.
+    drawn
+        (draw, seed) how often each seed is drawn, in their order.
+    """
+    broken = (runs["regime"] != SOUND).to_numpy()
+    seeds = np.unique(runs["seed"])
+    of_seed = (runs["seed"].to_numpy() == seeds[:, None]).astype(float)
+    alarm, score = runs["alarm"].to_numpy(), runs["score"].to_numpy()
+
+    def share(chosen: np.ndarray, raised: np.ndarray) -> np.ndarray:
+        return _divide(drawn @ of_seed @ (chosen & raised), drawn @ of_seed @ chosen)
+
+    above = score[broken, None] > score[None, ~broken]
+    wins = above + 0.5 * (score[broken, None] == score[None, ~broken])
+    by_seeds = of_seed[:, broken] @ wins @ of_seed[:, ~broken].T
+    pairs = (drawn @ of_seed @ broken) * (drawn @ of_seed @ ~broken)
+    figures = {
+        "auroc": _divide(np.einsum("ds,st,dt->d", drawn, by_seeds, drawn), pairs),
+        "fnr": share(broken, ~alarm),
+        "fpr": share(~broken, alarm),
+    }
+    for regime in dict.fromkeys(runs.loc[broken, "regime"]):
+        figures[f"recall, {regime}"] = share((runs["regime"] == regime).to_numpy(), alarm)
+    return figures
+
+
+def _resample(seeds: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each seed is drawn, (draw, seed); in the first row, once."""
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
+    return np.concatenate([np.ones((1, seeds), int), drawn])
+
+
+def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def trace_rocs(scores: pd.DataFrame) -> pd.DataFrame:
@@ -96,49 +135,6 @@ def trace_rocs(scores: pd.DataFrame) -> pd.DataFrame:
         curves.append(pd.DataFrame({"detector": detector, "false_alarms": false, "recall": told}))
     columns = ["detector", "false_alarms", "recall"]
     return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=columns)
-
-
-class Runs(NamedTuple):
-    """Runs as one detector sees them, (run,) each."""
-
-    seed: np.ndarray
-    regime: np.ndarray
-    score: np.ndarray
-    alarm: np.ndarray
-
-    def take(self, chosen: np.ndarray) -> Runs:
-        """Some of them."""
-        return Runs(*(values[chosen] for values in self))
-
-
-def _list_figures(runs: Runs) -> dict[str, Callable[[Runs], float]]:
-    def share(regimes: Sequence[str], raised: bool, runs: Runs) -> float:
-        chosen = runs.alarm[np.isin(runs.regime, regimes)]
-        return float((chosen == raised).mean()) if len(chosen) else np.nan
-
-    broken = [r for r in dict.fromkeys(runs.regime) if r != SOUND]
-    return {
-        "auroc": _measure_auroc,
-        "fnr": partial(share, broken, False),
-        "fpr": partial(share, [SOUND], True),
-        **{f"recall, {regime}": partial(share, [regime], True) for regime in broken},
-    }
-
-
-def _measure_auroc(runs: Runs) -> float:
-    broken = runs.regime != SOUND
-    number, rest = int(broken.sum()), int((~broken).sum())
-    if not number or not rest:
-        return np.nan
-    above = rankdata(runs.score)[broken].sum() - number * (number + 1) / 2
-    return float(above / (number * rest))
-
-
-def _draw_seeds(seeds: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Rows of runs whose seeds are drawn with replacement, for each draw."""
-    rows = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
-    picks = rng.integers(len(rows), size=(DRAWS, len(rows)))
-    return [np.concatenate([rows[i] for i in pick]) for pick in picks]
 
 
 def find_practical_change(behaviour: pd.DataFrame, reference: tuple[str, int]) -> pd.Series:
@@ -209,9 +205,7 @@ def estimate_lead_curve(leads: pd.DataFrame, steps: Sequence[float]) -> pd.Serie
     -----
     Lags, −lead, are the times; a run without an alarm is censored at its end.
     """
-    lags = -leads["lead"].to_numpy()
-    missing = leads["censored"].to_numpy()
-    curve = ecdf(CensoredData(uncensored=lags[~missing], right=lags[missing])).cdf
+    curve = _fit_lags(leads["lead"].to_numpy(), leads["censored"].to_numpy())
     return pd.Series(curve.evaluate(-np.asarray(steps, float)), index=list(steps), name="share")
 
 
@@ -233,34 +227,37 @@ def summarise_leads(leads: pd.DataFrame, level: float, seed: int) -> pd.DataFram
     """
     rows = []
     for detector, table in leads.groupby("detector", sort=False):
-        picks = _draw_seeds(table["seed"].to_numpy(), np.random.default_rng(seed))
+        told = table["lead"].where(~table["censored"]).to_numpy()
+        ends = table["lead"].to_numpy()
+        seeds = table["seed"].to_numpy()
+        places = [np.flatnonzero(seeds == one) for one in np.unique(seeds)]
+        drawn = _resample(len(places), np.random.default_rng(seed))[1 : LEAD_DRAWS + 1]
+        picks = [
+            np.concatenate([p for p, n in zip(places, c, strict=True) for _ in range(n)])
+            for c in drawn
+        ]
         for figure, measure in LEAD_FIGURES.items():
-            drawn = [measure(table.iloc[pick]) for pick in picks[:LEAD_DRAWS]]
-            low, high = _bound(drawn, level)
-            rows.append((detector, figure, measure(table), low, high, len(table)))
+            low, high = _bound([measure(told[pick], ends[pick]) for pick in picks], level)
+            rows.append((detector, figure, measure(told, ends), low, high, len(table)))
     return pd.DataFrame(rows, columns=["detector", "figure", "value", "low", "high", "runs"])
 
 
-def _share_ahead(leads: pd.DataFrame) -> float:
-    return float(((leads["lead"] > 0) & ~leads["censored"]).mean())
-
-
-def _share_in_time(leads: pd.DataFrame) -> float:
-    return float(((leads["lead"] >= 0) & ~leads["censored"]).mean())
-
-
-def _find_median_lead(leads: pd.DataFrame) -> float:
+def _find_median_lead(told: np.ndarray, ends: np.ndarray) -> float:
     """Largest lead that half of the runs have; minus infinity where fewer are ever told."""
-    steps = np.unique(leads.loc[~leads["censored"], "lead"].to_numpy())
-    told = [step for step in steps if estimate_lead_curve(leads, [step]).iloc[0] >= 0.5 - 1e-9]
-    return float(max(told, default=-np.inf))
+    missing = np.isnan(told)
+    if missing.all():
+        return -np.inf
+    curve = _fit_lags(ends, missing)
+    reached = curve.quantiles[curve.probabilities >= 0.5 - 1e-9]
+    return float(-reached[0]) if len(reached) else -np.inf
 
 
-LEAD_FIGURES: dict[str, Callable[[pd.DataFrame], float]] = {
-    "ahead": _share_ahead,
-    "in time": _share_in_time,
+LEAD_FIGURES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "ahead": lambda told, ends: float((told > 0).mean()),
+    "in time": lambda told, ends: float((told >= 0).mean()),
     "median lead": _find_median_lead,
 }
+"""Figure -> what it is of leads (run,), NaN where a run was never told, and of where runs end."""
 
 
 def race_detectors(scores: pd.DataFrame, thresholds: pd.Series, against: str) -> pd.DataFrame:
@@ -325,6 +322,12 @@ def _bound(drawn: Sequence[float], level: float) -> tuple[float, float]:
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(known, ends, method="inverted_cdf")
     return float(low), float(high)
+
+
+def _fit_lags(leads: np.ndarray, missing: np.ndarray) -> Any:
+    """Kaplan–Meier distribution of lags, −lead; those of runs without an alarm are censored."""
+    lags = -leads
+    return ecdf(CensoredData(uncensored=lags[~missing], right=lags[missing])).cdf
 
 
 def _take_last(scores: pd.DataFrame) -> pd.DataFrame:
