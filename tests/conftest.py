@@ -130,8 +130,9 @@ def write_stand_in(plan, entry):
     """Write an entry of a plan as a finished one, with no more in it than a plan reads."""
     files = {"file": entry.key}
     if entry.stage == "contrasts":
-        files = {f"parts/{name}.jsonl": name for name in entry.params["parts"]}
-        files |= {"replies.json": "{}"}
+        kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
+        files = {f"parts/{name}.jsonl": name for name in kinds}
+        files |= {"replies.json": "{}", "parts.json": json.dumps(kinds)}
     if entry.stage == "lock":
         arrays = {f"lock.zarr/{name}/c": name for name in ("direction", "name", "layer")}
         files = arrays | {"layer.json": '{"layer": 2}', "bundles.json": "{}"}

@@ -48,6 +48,24 @@ def test_parts_are_written_and_stories_of_other_emotions_left_out(tmp_path):
     assert {p["suite"] for p in load_prompts(tmp_path)} >= {"harmful", "benign"}
 
 
+def test_a_part_of_which_nothing_is_kept_is_left_out(tmp_path):
+    file = write_records(
+        tmp_path / "sad.jsonl", [r for r in sample_stories(9, 12) if r["label"] == "sad"]
+    )
+    parts = PARTS | {"stories-sad": {"kind": "stories", "generator": None}}
+    emotions = [e for e in SECTION["emotions"] if e != "sad"]
+    (tmp_path / "out").mkdir()
+    build(tmp_path / "out", parts, files={"stories-sad": str(file)}, emotions=emotions)
+    assert "stories-sad" not in load_kinds(tmp_path / "out")
+    assert not (tmp_path / "out/parts/stories-sad.jsonl").exists()
+
+
+def test_prompts_of_suites_that_no_metric_reads_are_left_out(tmp_path):
+    metrics = {name: m for name, m in METRICS.items() if m["suite"] == "harmful"}
+    build(tmp_path, metrics=metrics)
+    assert {p["suite"] for p in load_prompts(tmp_path)} == {"harmful"}
+
+
 def test_a_file_of_the_users_own_is_a_part_like_any_other(tmp_path):
     records = [
         dict(r, id=f"mine-{r['id']}") for r in sample_stories(9, 12) if r["label"] == "afraid"

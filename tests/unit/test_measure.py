@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.measure import gradients
 from emodrift.measure.activations import encode_records, extract_part, pool_mean
-from emodrift.measure.arrays import compress
+from emodrift.measure.arrays import compress, join_parts
 from emodrift.measure.dialogues import Dialogues, run_rows, score_replies
 from emodrift.measure.gradients import Question, compute_odds, differentiate_prompts
 from emodrift.measure.responses import choose_spread, score_steered
@@ -365,3 +366,14 @@ def test_an_adapter_is_merged_into_its_base(tmp_path):
     loaded = load_model(location, LOADING, "float32", "lora step 1")
     torch.testing.assert_close(loaded.network(ids).logits, expected, atol=1e-4, rtol=1e-4)
     assert AutoConfig.from_pretrained(base).hidden_size == loaded.hidden
+
+
+def test_parts_with_and_without_a_label_are_joined():
+    def make(**labels):
+        coords = {
+            name: ("prompt", np.array([value], dtype=object)) for name, value in labels.items()
+        }
+        return xr.DataArray(np.ones((1, 2)), dims=("prompt", "hidden"), coords=coords)
+
+    joined = join_parts([make(id="a", pair="x"), make(id="b")])
+    assert joined["pair"].values.tolist() == ["x", ""]

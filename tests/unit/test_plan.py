@@ -160,5 +160,5 @@ def test_a_broken_entry_of_contrast_data_is_told(plan):
     planned = plan()
     with write_entry(planned.store / planned.awaited[0].place, {}) as out:
         (out / "other").write_text("")
-    with pytest.raises(EmodriftError, match=r"lacks parts/stories-grammar\.jsonl; run `emodrift v"):
+    with pytest.raises(EmodriftError, match=r"lacks parts\.json; run `emodrift v"):
         plan()

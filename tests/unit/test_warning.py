@@ -283,7 +283,8 @@ def test_an_effect_that_matched_directions_reach_is_not_applicable():
     measured, _ = plant()
     part = list_parts("cvdi")["effect"]
     assert judge(measured, part).applies
-    small = {"slope/caution/refusal/all": 0.001 * measured.draws["slope/caution/refusal/all"]}
+    slopes = [f"slope/caution/refusal/{split}" for split in SPLITS]
+    small = {name: 0.001 * measured.draws[name] for name in slopes}
     verdict = judge(replace(measured, **small), part)
     assert not verdict.applies and "matched directions" in verdict.reason
 

@@ -25,6 +25,7 @@ rule evocation:
     input:
         activations=needed("activations"),
         lock=needed("lock"),
+        discovery=needed("discovery"),
     output:
         entry("evocation"),
     log:
@@ -43,6 +44,7 @@ rule coupling:
         activations=needed("activations"),
         responses=needed("responses"),
         lock=needed("lock"),
+        discovery=needed("discovery"),
     output:
         entry("coupling"),
     log:
@@ -51,6 +53,24 @@ rule coupling:
         entry=described,
     message:
         "coupling of the locked vectors to replies"
+    script:
+        "../scripts/summary.py"
+
+
+rule rivals:
+    """Directions that know nothing of emotions, beside caution."""
+    input:
+        activations=needed("activations"),
+        lock=needed("lock"),
+        discovery=needed("discovery"),
+    output:
+        entry("rivals"),
+    log:
+        "results/logs/rivals/{key}.log",
+    params:
+        entry=described,
+    message:
+        "rivals of caution"
     script:
         "../scripts/summary.py"
 

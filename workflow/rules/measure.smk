@@ -9,7 +9,9 @@ rule visit:
     """
     input:
         contrasts=needed("contrasts"),
+        phrasings=needed("phrasings"),
         lock=needed("lock"),
+        discovery=needed("discovery"),
         earlier=needed("earlier"),
     output:
         entry("visit"),
@@ -39,6 +41,23 @@ rule verdicts:
         "judge the replies of {params.entry[label]}, unsteered and steered"
     script:
         "../scripts/verdicts.py"
+
+
+rule phrasings:
+    """Phrasings of reply classes, from replies that the checkpoints wrote."""
+    input:
+        verdicts=needed("verdicts"),
+        contrasts=needed("contrasts"),
+    output:
+        entry("phrasings"),
+    log:
+        "results/logs/phrasings/{key}.log",
+    params:
+        entry=described,
+    message:
+        "find the phrasings of the checkpoints' own replies"
+    script:
+        "../scripts/phrasings.py"
 
 
 rule agreement:

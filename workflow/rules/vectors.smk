@@ -32,3 +32,20 @@ rule lock:
         "lock the vectors of {params.entry[label]}"
     script:
         "../scripts/lock.py"
+
+
+rule discovery:
+    """At the reference: the emotions that harm evokes and that move refusal, and rivals of them."""
+    input:
+        activations=needed("activations"),
+        lock=needed("lock"),
+    output:
+        entry("discovery"),
+    log:
+        "results/logs/discovery/{key}.log",
+    params:
+        entry=described,
+    message:
+        "look for what harm evokes and what moves refusal at the {params.entry[label]}"
+    script:
+        "../scripts/discovery.py"

@@ -53,6 +53,14 @@ class Vectors(Section):
     """Random split-halves of topics behind reliability and noise floor."""
 
 
+class Discovery(Section):
+    """What is found at the reference from what it does, on prompts of `indicators.seen_split`: a
+    bundle `discovered`, and the rival directions `harm` and `refusal`. docs/methods.md."""
+
+    emotions: int = Field(default=3, ge=1)
+    """Emotions in the bundle: those that harmful prompts evoke most and that move refusal most."""
+
+
 class Metric(Section):
     """A behaviour metric: how strongly prompts of a suite draw one class of reply."""
 
@@ -76,6 +84,11 @@ class Behaviours(Section):
     metrics: dict[Name, Metric]
     """Named metrics; the `indicators` section uses some. Left out, those of
     `resources/behaviours/metrics.yaml`."""
+    phrasings: Literal["given", "sampled"] = "given"
+    """What replies are scored: the phrasings of `contrasts.replies` (`given`); or the openings that
+    are commonest in replies which the checkpoints of the study wrote themselves, by the class that
+    the judge puts them in (`sampled`, which needs `generation`; a class that no checkpoint wrote
+    keeps its given phrasings). One list serves all checkpoints."""
     phrasing_score: Literal["mean", "sum"] = "mean"
     """A phrasing's log-likelihood: `mean` over its tokens (length-normalised), or `sum`, which is
     exact where all phrasings are equally long."""

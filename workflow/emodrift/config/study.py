@@ -13,7 +13,14 @@ from pydantic import Field, model_validator
 from emodrift.config.benchmark import Benchmark
 from emodrift.config.evals import Evals
 from emodrift.config.generation import JUDGED_CLASSES, Generation
-from emodrift.config.measuring import Activations, Behaviours, Statistics, Steering, Vectors
+from emodrift.config.measuring import (
+    Activations,
+    Behaviours,
+    Discovery,
+    Statistics,
+    Steering,
+    Vectors,
+)
 from emodrift.config.organism import OrganismConfig
 from emodrift.config.running import Compute, Figures
 from emodrift.config.runs import Reference, Run
@@ -22,6 +29,10 @@ from emodrift.config.texts import Contrasts
 from emodrift.config.training import TrainingConfig
 from emodrift.config.variants import Sensitivity
 from emodrift.config.warning import Alarms, Indicators
+
+FOUND_DIRECTIONS = ("discovered", "harm", "refusal")
+"""What `discovery` adds to the directions that replies can be steered along; the first is a bundle.
+"""
 
 
 class Study(Section):
@@ -43,6 +54,8 @@ class Study(Section):
     contrasts: Contrasts
     activations: Activations = Activations()
     vectors: Vectors = Vectors()
+    discovery: Discovery | None = None
+    """A bundle and rival directions that are found at the reference; left out, none."""
     behaviours: Behaviours
     steering: Steering = Steering()
     generation: Generation | None = None
@@ -106,9 +119,15 @@ class Study(Section):
     def _check_generation(self) -> None:
         section = self.generation
         if section is None:
+            if self.behaviours.phrasings == "sampled":
+                raise ValueError(
+                    "behaviours.phrasings is sampled, but there is no `generation` section to "
+                    "sample replies by; add one, or set it to given"
+                )
             return
         null = [f"random-{i}" for i in range(self.steering.random_directions)]
-        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null]
+        found = list(FOUND_DIRECTIONS) if self.discovery else []
+        known = [*self.contrasts.bundles, *self.contrasts.emotions, *null, *found]
         for name in section.steered or ():
             if name not in known:
                 raise ValueError(
@@ -134,12 +153,22 @@ class Study(Section):
 
     def _check_indicators(self) -> None:
         section = self.indicators
-        for key, name in (("caution", section.caution), ("eagerness", section.eagerness)):
-            if name not in self.contrasts.bundles:
+        found = FOUND_DIRECTIONS[:1] if self.discovery else ()
+        for key, name, known in (
+            ("caution", section.caution, [*self.contrasts.bundles, *found]),
+            ("eagerness", section.eagerness, list(self.contrasts.bundles)),
+        ):
+            if name not in known:
                 raise ValueError(
                     f"indicators.{key} is {name!r}, which contrasts.bundles lacks: "
-                    f"{', '.join(self.contrasts.bundles)}"
+                    f"{', '.join(known)}"
                 )
+        taken = sorted(set(FOUND_DIRECTIONS) & {*self.contrasts.bundles, *self.contrasts.emotions})
+        if self.discovery and taken:
+            raise ValueError(
+                f"contrasts names {taken[0]!r}, which `discovery` calls a direction of its own; "
+                "rename it"
+            )
         for name in (section.refusal, section.benign, *section.eager_metrics):
             if name not in self.behaviours.metrics:
                 raise ValueError(

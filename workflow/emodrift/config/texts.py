@@ -69,6 +69,25 @@ class Source(Section):
 Sources = Annotated[tuple[Source, ...], BeforeValidator(as_list)]
 
 
+AtLeastTwo = Annotated[int, Field(ge=2)]
+
+
+class Amounts(Section):
+    """How much of the contrast data is measured, spread over topics and prompt families. What a
+    checkpoint costs is about proportional to each; what is left out is measured in full."""
+
+    stories: int | None = Field(default=None, ge=2)
+    """Stories of each emotion, shared between fit and held-out topics as all are."""
+    neutral: int | None = Field(default=None, ge=2)
+    """Neutral texts."""
+    controls: int | None = Field(default=None, ge=2)
+    """Texts of each label of the control contrasts."""
+    prompts: AtLeastTwo | dict[Name, AtLeastTwo] | None = None
+    """Prompts of each split of each suite; or suite -> that number, other suites in full."""
+    phrasings: int | None = Field(default=None, ge=1)
+    """Phrasings of each reply class, the first ones."""
+
+
 class Rating(Section):
     """Where an emotion lies between -1 and 1."""
 
@@ -100,6 +119,7 @@ class Contrasts(Section):
     """Behaviour prompts."""
     replies: str = "resources/behaviours/replies.yaml"
     """`grammar`, or a YAML file of reply classes, each a list of phrasings."""
+    amounts: Amounts = Amounts()
     minimum_topics: int = Field(default=3, ge=2)
     """Topics that each emotion needs in each split."""
 

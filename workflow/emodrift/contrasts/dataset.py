@@ -11,11 +11,13 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
 
 from emodrift.contrasts.importing import fill_splits, import_records
+from emodrift.contrasts.thinning import thin_parts
 from emodrift.corpus.reading import KINDS, PARTS, REPLIES
 from emodrift.corpus.records import STORY_SPLITS, Record
 from emodrift.errors import EmodriftError
@@ -34,10 +36,12 @@ class DatasetParams(NamedTuple):
 
     parts: name -> kind, and generator, seed and amount, or what :func:`import_records` takes.
     emotions: of the study; stories of others are left out. minimum_topics: that each emotion needs
-    in each split. metrics: behaviour metrics by name, each with suite and reply class.
+    in each split. metrics: behaviour metrics by name, each with suite and reply class; prompts of
+    suites that none reads are left out.
     minimum_prompts: that each metric's suite needs in each split it has. files: part -> file or
     folder, for parts that no generator writes. replies: ``grammar`` or a YAML file of reply
-    classes.
+    classes. amounts: kind -> how many texts are kept, and of ``phrasings``; see
+    :func:`emodrift.contrasts.thinning.thin_parts`.
     """
 
     parts: Mapping[str, Mapping[str, Any]]
@@ -47,12 +51,14 @@ class DatasetParams(NamedTuple):
     minimum_prompts: int
     files: Mapping[str, str]
     replies: str
+    amounts: Mapping[str, Any] = MappingProxyType({})
 
 
 def build_dataset(params: DatasetParams, out: Path) -> None:
     """Gather all parts, check them together and write them.
 
-    Writes ``parts/<name>.jsonl``, ``parts.json`` (name -> kind) and ``replies.json``.
+    Writes ``parts/<name>.jsonl``, ``parts.json`` (name -> kind) and ``replies.json``. A part of
+    which nothing is kept, such as stories of an emotion that the study does not have, is left out.
 
     Parameters
     ----------
@@ -75,26 +81,31 @@ def build_dataset(params: DatasetParams, out: Path) -> None:
     }
     fill_splits(parts, records)
     kinds = {name: part["kind"] for name, part in parts.items()}
-    records = {
-        name: [r for r in rows if r["label"] in params.emotions]
-        if kinds[name] == "stories"
-        else rows
-        for name, rows in records.items()
+    asked = {metric["suite"] for metric in params.metrics.values()}
+    wanted = {
+        "stories": lambda r: r["label"] in params.emotions,
+        "prompts": lambda r: r["suite"] in asked,
     }
+    records = {name: list(filter(wanted.get(kinds[name]), rows)) for name, rows in records.items()}
+    amounts = dict(params.amounts)
+    phrasings = amounts.pop("phrasings", None)
+    records = thin_parts(records, kinds, amounts, params.minimum_topics)
     stories = _of_kind("stories", records, kinds)
     prompts = _of_kind("prompts", records, kinds)
     check_stories(stories, params.emotions, params.minimum_topics)
     _check_topics(stories)
-    classes = read_replies(params.replies)
+    classes = {name: said[:phrasings] for name, said in read_replies(params.replies).items()}
     check_prompts(prompts, params.metrics, classes, params.minimum_prompts)
     _check_ids([r for rows in records.values() for r in rows])
 
+    records = {name: rows for name, rows in records.items() if rows}
     (out / PARTS).mkdir()
     for name, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows)
         (out / PARTS / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         logging.info("part %s: %d records", name, len(rows))
-    (out / KINDS).write_text(json.dumps(kinds, indent=1) + "\n")
+    written = {name: kinds[name] for name in records}
+    (out / KINDS).write_text(json.dumps(written, indent=1) + "\n")
     (out / REPLIES).write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
 
 

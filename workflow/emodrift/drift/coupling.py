@@ -37,7 +37,7 @@ from emodrift.drift.slopes import (
 from emodrift.drift.stability import measure_stability
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import Readings, open_gradients, open_responses
-from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
 from emodrift.stats.corrections import correct_family, count_extremes
@@ -46,7 +46,12 @@ from emodrift.stats.settings import Statistics
 STAGE = Stage(
     "coupling",
     "measure_coupling",
-    reads={"activations": ["gradients"], "responses": "responses", "lock": "lock"},
+    reads={
+        "activations": ["gradients"],
+        "responses": "responses",
+        "lock": "lock",
+        "discovery": "discovery?",
+    },
     settings=["checkpoints", "statistics", "seed", "metrics"],
 )
 
@@ -72,11 +77,13 @@ class CouplingInputs(NamedTuple):
     """Entries that the coupling stage reads.
 
     activations: gradients of each checkpoint. responses: of each. lock: the locked vectors.
+    discovery: the bundle that was found at the reference, where it was looked for.
     """
 
     activations: Sequence[Readings]
     responses: Sequence[Path]
     lock: Path
+    discovery: Path | None = None
 
 
 def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
@@ -104,7 +111,8 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
         Directory to write to.
     """
     checkpoints, statistics, seed, metrics = params
-    locked, bundles = open_lock(inputs.lock), open_bundles(inputs.lock)
+    locked = open_lock(inputs.lock)
+    bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
     question = Question(locked, bundles, metrics, statistics, seed)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     asked: EffectDraws | None = None

@@ -26,7 +26,7 @@ from emodrift.drift.paired import (
 from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import Readings, open_activations, open_scores
-from emodrift.measure.directions import open_bundles, open_lock
+from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, count_freedom, summarise_draws
 from emodrift.stats.settings import Statistics
@@ -34,7 +34,11 @@ from emodrift.stats.settings import Statistics
 STAGE = Stage(
     "evocation",
     "measure_evocation",
-    reads={"activations": ["prompts", "gradients"], "lock": "lock"},
+    reads={
+        "activations": ["prompts", "gradients"],
+        "lock": "lock",
+        "discovery": "discovery?",
+    },
     settings=["checkpoints", "statistics", "seed", "indicators", "metrics"],
 )
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
@@ -59,10 +63,12 @@ class EvocationInputs(NamedTuple):
     """Entries that the evocation stage reads.
 
     activations: of each checkpoint, on prompts, with gradients. lock: the locked vectors.
+    discovery: the bundle that was found at the reference, where it was looked for.
     """
 
     activations: Sequence[Readings]
     lock: Path
+    discovery: Path | None = None
 
 
 class Asked(NamedTuple):
@@ -94,7 +100,8 @@ def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Pat
         Directory to write to.
     """
     checkpoints, statistics, seed, indicators, metrics = params
-    locked, bundles = open_lock(inputs.lock), open_bundles(inputs.lock)
+    locked = open_lock(inputs.lock)
+    bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
     harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
     toward = metrics[indicators["refusal"]]["toward"]
     asked: Asked | None = None

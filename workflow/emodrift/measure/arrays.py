@@ -103,10 +103,21 @@ def open_parts(readings: Readings, kind: str) -> list[xr.Dataset]:
 
 
 def join_parts(arrays: Sequence[xr.DataArray]) -> xr.DataArray | None:
-    """Arrays of several parts, read and joined over ``prompt``, float32; None without any."""
+    """Arrays of several parts, read and joined over ``prompt``, float32; None without any.
+
+    A label that only some parts have is empty in the others.
+    """
     if not arrays:
         return None
-    return xr.concat(arrays, "prompt", join="exact").load().astype(np.float32)
+    names = {str(n): None for a in arrays for n, c in a.coords.items() if c.dims == ("prompt",)}
+    filled = [
+        a.assign_coords({n: _label_none(a) for n in names if n not in a.coords}) for a in arrays
+    ]
+    return xr.concat(filled, "prompt", join="exact").load().astype(np.float32)
+
+
+def _label_none(array: xr.DataArray) -> tuple[str, np.ndarray]:
+    return "prompt", np.full(array.sizes["prompt"], "", dtype=object)
 
 
 def open_gradients(readings: Readings) -> xr.Dataset:

@@ -13,6 +13,11 @@ from emodrift.measure.arrays import load_arrays
 from emodrift.stats.measures import normalise
 
 LOCK, BUNDLES, LAYER = "lock.zarr", "bundles.json", "layer.json"
+FOUND, RIVALS = "discovered.json", "rivals.zarr"
+DISCOVERED = "discovered"
+"""Name of the bundle that discovery chooses."""
+RIVAL_NAMES = ("harm", "refusal")
+"""Directions that know nothing of emotions."""
 
 
 def open_lock(entry: Path) -> xr.Dataset:
@@ -25,8 +30,21 @@ def open_bundles(entry: Path) -> dict[str, list[str]]:
     return json.loads((entry / BUNDLES).read_text())
 
 
-def pick_directions(entry: Path, names: Sequence[str]) -> xr.DataArray:
-    """Unit vectors of emotions, random directions and bundles of a lock entry.
+def open_discovered(entry: Path | None) -> dict[str, list[str]]:
+    """Bundle of a discovery entry: its name -> emotions; empty without an entry."""
+    return json.loads((entry / FOUND).read_text()) if entry else {}
+
+
+def open_rivals(entry: Path) -> xr.DataArray:
+    """Unit vectors (rival, hidden) of a discovery entry, named on ``rival``."""
+    return load_arrays(entry / RIVALS)["direction"]
+
+
+def pick_directions(
+    entry: Path, names: Sequence[str], discovery: Path | None = None
+) -> xr.DataArray:
+    """Unit vectors of emotions, random directions and bundles of a lock entry, and of what a
+    discovery entry adds.
 
     A bundle's is the direction of the sum of its members' unit vectors.
 
@@ -36,10 +54,13 @@ def pick_directions(entry: Path, names: Sequence[str]) -> xr.DataArray:
         (direction, hidden), with ``name`` and the scalar ``layer``.
     """
     locked, bundles = open_lock(entry)["direction"], open_bundles(entry)
-    place = {str(name): i for i, name in enumerate(locked["name"].values)}
+    vectors = dict(zip(map(str, locked["name"].values), locked.values, strict=True))
+    if discovery:
+        bundles |= open_discovered(discovery)
+        rivals = open_rivals(discovery)
+        vectors |= dict(zip(map(str, rivals["rival"].values), rivals.values, strict=True))
     picked = [
-        locked.values[[place[member] for member in bundles.get(name, [name])]].sum(0)
-        for name in names
+        np.sum([vectors[member] for member in bundles.get(name, [name])], axis=0) for name in names
     ]
     return xr.DataArray(
         normalise(np.stack(picked)),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xarray as xr
 
@@ -79,3 +80,24 @@ def write_replies(
                     "ended": reply.ended,
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_samples(
+    session: Session, prompts: Sequence[Record], asking: Mapping[str, Any], out: Path
+) -> None:
+    """Write a checkpoint's unsteered replies, as :func:`write_replies` does; no lock is needed.
+
+    Parameters
+    ----------
+    session, prompts, asking, out
+        As there; `asking` holds no strengths.
+    """
+    model = session.model
+    none = xr.DataArray(
+        np.zeros((0, model.hidden), np.float32),
+        dims=("direction", "hidden"),
+        coords={"name": ("direction", np.array([], dtype=object)), "layer": 0},
+    )
+    unit = xr.DataArray([1.0], dims="layer", coords={"layer": [0]})
+    unsteered = {**asking, "strengths": [], "positions": "reply"}
+    write_replies(session, prompts, unsteered, none, unit, out)

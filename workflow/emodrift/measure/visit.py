@@ -18,7 +18,7 @@ from emodrift.measure.activations import write_activations
 from emodrift.measure.arrays import read_norms
 from emodrift.measure.directions import open_lock, pick_directions
 from emodrift.measure.gradients import write_gradients
-from emodrift.measure.replies import write_replies
+from emodrift.measure.replies import write_replies, write_samples
 from emodrift.measure.responses import write_responses
 from emodrift.measure.session import Session
 from emodrift.models.language_model import LanguageModel
@@ -52,7 +52,7 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
         others are.
     """
     asked = [entry for checkpoint in checkpoints for entry in checkpoint["entries"]]
-    for name in ("contrasts", "lock"):
+    for name in ("contrasts", "phrasings", "lock", "discovery"):
         for place in {e["context"][name] for e in asked if name in e["context"]}:
             check_intact(store / place)
     failures: list[EmodriftError] = []
@@ -118,7 +118,9 @@ def _measure(session: Session, entry: Entry, store: Path, out: Path) -> None:
     if entry.stage == "activations":
         texts = load_part(contrasts, sources["part"])
         return write_activations(session, texts, entry.params["kind"], reading, out)
-    replies = load_replies(contrasts)
+    if entry.stage == "samples":
+        return write_samples(session, load_prompts(contrasts), reading, out)
+    replies = load_replies(store / sources.get("phrasings", sources["contrasts"]))
     if entry.stage == "gradients":
         prompts = load_part(contrasts, sources["part"])
         return write_gradients(session, prompts, replies, reading, out)
@@ -127,5 +129,6 @@ def _measure(session: Session, entry: Entry, store: Path, out: Path) -> None:
     if entry.stage == "responses":
         directions = open_lock(lock)["direction"]
         return write_responses(session, prompts, replies, reading, directions, norms, out)
-    directions = pick_directions(lock, entry.params["steered"])
+    discovery = store / sources["discovery"] if "discovery" in sources else None
+    directions = pick_directions(lock, entry.params["steered"], discovery)
     return write_replies(session, prompts, reading, directions, norms, out)

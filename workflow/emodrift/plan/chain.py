@@ -9,8 +9,19 @@ from typing import Any, NamedTuple
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
-from emodrift.plan.contents import read_corpus, read_lock
-from emodrift.plan.descriptions import describe_connection, describe_fitting, describe_judge
+from emodrift.plan.contents import (
+    Corpus,
+    read_corpus,
+    read_discovery,
+    read_lock,
+    read_phrasings,
+)
+from emodrift.plan.descriptions import (
+    describe_connection,
+    describe_fitting,
+    describe_judge,
+    describe_metrics,
+)
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import TEXTS, Desk, Reader
 from emodrift.plan.summaries import Readings, plan_summaries
@@ -45,14 +56,22 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
     _check_layer(study, reference)
     chat = describe_chat(study.activations, plan.store)
     corpus = read_corpus(plan, contrasts)
+    if study.behaviours.phrasings == "sampled":
+        corpus = _follow_models(plan, corpus, desk, chat)
 
     first = Reader(plan, desk, reference, chat, early=True)
-    texts, gradients = first.read_texts(corpus, TEXTS), first.differentiate(corpus, 0)
+    asked = (*TEXTS, "prompts") if study.discovery else TEXTS
+    texts, gradients = first.read_texts(corpus, asked), first.differentiate(corpus, 0)
     vectors = _plan_vectors(plan, reference, texts)
     twin = _draw_twin(study, reference)
     at_random = Reader(plan, desk, twin, chat, early=True).read_texts(corpus, TEXTS[:2])
-    lock = _plan_lock(plan, reference, {**texts, "gradients": gradients}, vectors)
+    of_reference = {**texts, "gradients": gradients}
+    lock = _plan_lock(plan, reference, of_reference, vectors)
     locked = read_lock(plan, lock, corpus)
+    one = {"lock": lock, "twin": _plan_vectors(plan, twin, at_random)}
+    if study.discovery:
+        one["discovery"] = _plan_discovery(plan, reference, of_reference, lock)
+        locked = read_discovery(plan, one["discovery"], locked, corpus)
 
     activations, each = [], dict[str, list[Entry]]()
     for checkpoint in plan.checkpoints:
@@ -73,9 +92,26 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
     readings = Readings(
         activations,
         {name: tuple(entries) for name, entries in each.items()},
-        {"lock": lock, "twin": _plan_vectors(plan, twin, at_random)},
+        one,
     )
     return Chain(lock, readings, plan_summaries(plan, reference, readings))
+
+
+def _follow_models(plan: Plan, corpus: Corpus, desk: Desk, chat: Mapping[str, Any]) -> Corpus:
+    """Contrast data whose phrasings are openings of replies that the checkpoints write."""
+    verdicts = tuple(
+        _plan_verdicts(
+            plan, checkpoint, corpus.entry, Reader(plan, desk, checkpoint, chat).sample(corpus)
+        )
+        for checkpoint in plan.checkpoints
+    )
+    entry = plan.add(
+        "phrasings",
+        {"amount": plan.study.contrasts.amounts.phrasings},
+        inputs={"verdicts": verdicts, "contrasts": corpus.entry},
+        label="phrasings of the checkpoints' own replies",
+    )
+    return read_phrasings(plan, entry, corpus)
 
 
 def _draw_twin(study: Study, reference: Checkpoint) -> Checkpoint:
@@ -107,6 +143,7 @@ def _plan_lock(
     vectors: Entry,
 ) -> Entry:
     study = plan.study
+    read = {kind: activations[kind] for kind in (*TEXTS, "gradients") if kind in activations}
     return plan.add(
         "lock",
         {
@@ -117,7 +154,30 @@ def _plan_lock(
             "nulls": study.statistics.nulls,
             "seed": study.seed,
         },
-        inputs={"activations": activations, "vectors": vectors},
+        inputs={"activations": read, "vectors": vectors},
+        label=f"reference {reference.label}",
+    )
+
+
+def _plan_discovery(
+    plan: Plan,
+    reference: Checkpoint,
+    activations: Mapping[str, tuple[Entry, ...]],
+    lock: Entry,
+) -> Entry:
+    study = plan.study
+    assert study.discovery
+    return plan.add(
+        "discovery",
+        {
+            "emotions": study.discovery.emotions,
+            "indicators": study.indicators.model_dump(mode="json"),
+            "metrics": describe_metrics(study),
+        },
+        inputs={
+            "activations": {kind: activations[kind] for kind in ("prompts", "gradients")},
+            "lock": lock,
+        },
         label=f"reference {reference.label}",
     )
 

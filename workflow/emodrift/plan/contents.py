@@ -11,10 +11,12 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from emodrift.corpus.reading import KINDS, PARTS, REPLIES, load_kinds
 from emodrift.errors import EmodriftError
+from emodrift.measure.directions import FOUND, RIVALS
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
-from emodrift.store.entry import Entry, read_manifest
+from emodrift.store.entry import Entry, entry_exists, read_manifest
 
 DIRECTIONS = tuple(f"lock.zarr/{array}/" for array in ("direction", "name", "layer"))
 
@@ -28,14 +30,21 @@ class Part(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """Contrast data: its entry, its parts, the digest of the replies' phrasings, and whether it is
-    made, so that these are its content's.
+    """Contrast data: its entry, its parts, the digest of the replies' phrasings, whether it is
+    made, so that these are its content's; and the entry of phrasings that replace its own.
     """
 
     entry: Entry
     parts: tuple[Part, ...]
     replies: str
     made: bool
+    phrasings: Entry | None = None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where a measurement finds prompts and phrasings."""
+        own = {"phrasings": self.phrasings.place} if self.phrasings else {}
+        return {"contrasts": self.entry.place, **own}
 
     def pick(self, *kinds: str) -> list[Part]:
         """Parts of some kinds, in the order of the data set."""
@@ -43,12 +52,22 @@ class Corpus(NamedTuple):
 
 
 class Locked(NamedTuple):
-    """A lock: its entry, its layer (None: not known yet), digests of its directions and bundles."""
+    """A lock: its entry, its layer (None: not known yet), digests of its directions and bundles;
+    and, where the reference was searched for more, the entry and the digest of what was found.
+    """
 
     entry: Entry
     layer: int | None
     directions: str
     bundles: str
+    discovery: Entry | None = None
+    found: str = ""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where a measurement finds directions."""
+        more = {"discovery": self.discovery.place} if self.discovery else {}
+        return {"lock": self.entry.place, **more}
 
 
 def read_corpus(plan: Plan, entry: Entry) -> Corpus:
@@ -56,14 +75,23 @@ def read_corpus(plan: Plan, entry: Entry) -> Corpus:
     kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
     made = plan.await_entry(entry)
     if made:
-        files = _list_files(plan, entry, [*(f"parts/{n}.jsonl" for n in kinds), "replies.json"])
-        found = {name: files[f"parts/{name}.jsonl"] for name in kinds}
-        replies = files["replies.json"]
+        _list_files(plan, entry, [KINDS])
+        kinds = load_kinds(plan.store / entry.place)
+        files = _list_files(plan, entry, [*(f"{PARTS}/{n}.jsonl" for n in kinds), REPLIES])
+        found = {name: files[f"{PARTS}/{name}.jsonl"] for name in kinds}
+        replies = files[REPLIES]
     else:
         found = {name: digest_value([entry.key, name]) for name in kinds}
         replies = digest_value([entry.key, "replies"])
     parts = tuple(Part(name, kind, found[name]) for name, kind in kinds.items())
     return Corpus(entry, parts, replies, made)
+
+
+def read_phrasings(plan: Plan, entry: Entry, corpus: Corpus) -> Corpus:
+    """Contrast data with phrasings of an entry of its own in place of theirs."""
+    made = corpus.made and plan.await_entry(entry)
+    replies = _list_files(plan, entry, [REPLIES])[REPLIES] if made else entry.key
+    return corpus._replace(replies=replies, made=made, phrasings=entry)
 
 
 def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
@@ -76,6 +104,18 @@ def read_lock(plan: Plan, entry: Entry, corpus: Corpus) -> Locked:
     directions = digest_value({n: d for n, d in files.items() if n.startswith(DIRECTIONS)})
     layer = json.loads((place / "layer.json").read_text())["layer"]
     return Locked(entry, layer, directions, files["bundles.json"])
+
+
+def read_discovery(plan: Plan, entry: Entry, lock: Locked, corpus: Corpus) -> Locked:
+    """A lock with what a discovery entry adds to it."""
+    made = corpus.made and entry_exists(plan.store / lock.entry.place) and plan.await_entry(entry)
+    if not made:
+        return lock._replace(discovery=entry, found=entry.key)
+    files = _list_files(plan, entry, [FOUND])
+    return lock._replace(
+        discovery=entry,
+        found=digest_value({n: d for n, d in files.items() if n.startswith((FOUND, RIVALS))}),
+    )
 
 
 def digest_parts(parts: Iterable[Part]) -> list[str]:

@@ -30,6 +30,7 @@ MEANINGS = {
     "gradients": "Scores of replies and their gradients.",
     "responses": "Scores under steering.",
     "replies": "Replies, unsteered and steered.",
+    "samples": "Unsteered replies, whose openings are scored.",
 }
 """What has no rule of its own: checkpoints, and the measurements that a visit makes."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
+from emodrift.config.study import FOUND_DIRECTIONS
 from emodrift.plan.contents import Corpus, Locked, Part, digest_parts
 from emodrift.plan.descriptions import describe_asking, describe_format, describe_loading
 from emodrift.plan.entries import Plan
@@ -25,8 +26,11 @@ CODE = {
     "gradients": "emodrift.measure.gradients:write_gradients",
     "responses": "emodrift.measure.responses:write_responses",
     "replies": "emodrift.measure.replies:write_replies",
+    "samples": "emodrift.measure.replies:write_samples",
 }
 """Measurement -> the function that writes it. Its key rests on that, and on how models load."""
+SOURCES = ("contrasts", "phrasings", "lock", "discovery")
+"""Entries that measurements read."""
 TEXTS = ("stories", "neutral", "controls")
 SMALL = 2e7
 """Checkpoints with fewer weights than this in their blocks share a job: loading the libraries takes
@@ -42,12 +46,15 @@ class Desk:
 
     Parameters
     ----------
+    sampled
+        Loading of a model -> unsteered replies, whose openings are phrasings to score.
     early
-        Loading of a model -> what the lock needs of it.
+        The same of what the lock needs.
     late
         The same of all that needs the lock, and of the other checkpoints.
     """
 
+    sampled: dict[str, Asked] = field(default_factory=dict)
     early: dict[str, Asked] = field(default_factory=dict)
     late: dict[str, Asked] = field(default_factory=dict)
 
@@ -102,9 +109,18 @@ class Reader:
                 "gradients",
                 {"reading": reading, "chat": digest_value(self.chat)},
                 {"part": part.digest, "replies": corpus.replies},
-                {"contrasts": corpus.entry.place, "part": part.name},
+                {**corpus.places, "part": part.name},
             )
             for part in corpus.pick("prompts")
+        )
+
+    def sample(self, corpus: Corpus) -> Entry:
+        """Unsteered replies; nothing but prompts is in their key."""
+        return self._add(
+            "samples",
+            {"reading": self._describe_sampling(), "chat": digest_value(self.chat)},
+            {"prompts": digest_parts(corpus.pick("prompts"))},
+            {"contrasts": corpus.entry.place},
         )
 
     def steer(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> Entry:
@@ -135,14 +151,9 @@ class Reader:
         section = study.generation
         assert section is not None
         steered = study.contrasts.bundles if section.steered is None else section.steered
-        reading = {
-            **section.model_dump(
-                mode="json", include={"prompts_per_cell", "max_new_tokens", "temperature"}
-            ),
-            "seed": study.seed if section.temperature else 0,
+        reading = self._describe_sampling() | {
             "strengths": list(section.strengths),
             "positions": study.steering.positions,
-            **describe_format(study),
         }
         return self._add(
             "replies",
@@ -151,9 +162,19 @@ class Reader:
                 "prompts": digest_parts(corpus.pick("prompts")),
                 "directions": lock.directions,
                 "bundles": lock.bundles,
+                **({"found": lock.found} if set(steered) & set(FOUND_DIRECTIONS) else {}),
             },
             self._place(corpus, lock, gradients),
         )
+
+    def _describe_sampling(self) -> dict[str, Any]:
+        study = self.plan.study
+        assert study.generation is not None
+        sampling = study.generation.model_dump(
+            mode="json", include={"prompts_per_cell", "max_new_tokens", "temperature"}
+        )
+        seed = study.seed if study.generation.temperature else 0
+        return {**sampling, "seed": seed, **describe_format(study)}
 
     def _read_part(self, corpus: Corpus, part: Part) -> Entry:
         section = self.plan.study.activations
@@ -171,8 +192,8 @@ class Reader:
 
     def _place(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> dict[str, Any]:
         return {
-            "contrasts": corpus.entry.place,
-            "lock": lock.entry.place,
+            **corpus.places,
+            **lock.places,
             "gradients": [entry.place for entry in gradients],
         }
 
@@ -190,21 +211,24 @@ class Reader:
         )
         model = describe_loading(self.plan.study, self.checkpoint, self.chat)
         at = self.desk.early if self.early else self.desk.late
+        at = self.desk.sampled if stage == "samples" else at
         asked = at.setdefault(digest_value(model), Asked(self.checkpoint, model))
         asked.entries.setdefault(entry.place, entry)
         return entry
 
 
 def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
-    """Visits that make all that is asked: what the lock needs, then the rest.
+    """Visits that make all that is asked: samples, what the lock needs, then the rest.
 
     Parameters
     ----------
     sharing
         Small checkpoints of a run in one job.
     """
-    first = _plan_visit(plan, list(desk.early.values()), earlier=())
     kept = plan.study.compute.keep_downloads
+    for group in share_jobs(list(desk.sampled.values()), kept, sharing):
+        _plan_visit(plan, group, earlier=())
+    first = _plan_visit(plan, list(desk.early.values()), earlier=())
     for group in share_jobs(list(desk.late.values()), kept, sharing):
         _plan_visit(plan, group, earlier=(first,) if first else ())
 
@@ -264,7 +288,7 @@ def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) 
                 if name in entry.context
             )
         )
-        for name in ("contrasts", "lock")
+        for name in SOURCES
     }
     visit = plan.keep(
         Entry(

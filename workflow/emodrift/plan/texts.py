@@ -27,6 +27,7 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
     files: dict[str, Path] = {}
     leaves: dict[str, str] = {}
     written: list[Entry] = []
+    amounts = section.amounts.model_dump(mode="json", exclude_none=True)
     for kind in ("stories", "neutral", "controls", "prompts"):
         key = f"contrasts.{kind}"
         for source in getattr(section, kind):
@@ -60,6 +61,7 @@ def plan_contrasts(plan: Plan, digests: FileDigests) -> Entry:
                 for k, m in plan.study.behaviours.metrics.items()
             },
             "minimum_prompts": plan.study.behaviours.minimum_prompts,
+            **({"amounts": amounts} if amounts else {}),
         },
         inputs={"stories": tuple(written)} if written else {},
         leaves=leaves,

@@ -42,7 +42,7 @@ def prepare_base(
         It has no chat template.
     """
     network, tokenizer = load_network(
-        location, {"device": "cpu", "allow_pickle": False}, "float32", label
+        location, {"device": "auto", "allow_pickle": False}, "float32", label
     )
     check_template(tokenizer, label)
     if Path(location.get("path", "")).is_file():

@@ -91,10 +91,7 @@ def _check_errors(part: Part, evidence: Evidence) -> Verdict:
 def _check_separates(part: Part, evidence: Evidence) -> Verdict:
     """On splits unlike the training data, caution tells harmful from benign prompts."""
     measured, setting = evidence.measured, evidence.setting
-    splits = measured.labels["split"][measured.labels["suite"] == _suite(setting)]
-    heldout = [s for s in sorted(set(splits)) if s != setting.seen] or ["all"]
-    names = [f"auroc/{setting.caution}/{split}" for split in heldout]
-    names = [name for name in names if name in measured.draws]
+    names = _list_unseen(f"auroc/{setting.caution}", evidence)
     if not names:
         return Verdict(
             False, "no split holds both harmful and benign prompts", "add prompts of both suites"
@@ -114,22 +111,26 @@ def _check_separates(part: Part, evidence: Evidence) -> Verdict:
 
 
 def _check_effective(part: Part, evidence: Evidence) -> Verdict:
-    """At the reference caution moves refusal more than directions that match its spread."""
+    """At the reference caution moves refusal more than directions that match its spread do, on
+    splits unlike the training data."""
     setting, measured = evidence.setting, evidence.measured
-    name = f"slope/{setting.caution}/{setting.refusal}/all"
-    if name not in measured.draws:
+    slope = f"slope/{setting.caution}/{setting.refusal}"
+    names = _list_unseen(slope, evidence)
+    if not names:
         return Verdict(
-            False, f"the study does not measure {name}", "name the bundle and the metric"
+            False, f"the study does not measure {slope}", "name the bundle and the metric"
         )
     matched = measured.null_kinds == "matched"
     if not matched.any():
         return Verdict(True, "no matched directions were drawn")
-    value = measured.draws[name][measured.reference, 0]
-    null = np.abs(measured.nulls[name][measured.reference, matched])
+    value = np.mean([measured.draws[name][measured.reference, 0] for name in names])
+    along = np.mean([measured.nulls[name][measured.reference, matched] for name in names], axis=0)
+    null = np.abs(along)
     p = float(count_extremes(np.array(abs(value)), null))
     found = (
-        f"slope of {setting.refusal} along {setting.caution} is {value:.2f} at the reference, "
-        f"{(null >= abs(value)).mean():.0%} of matched directions reach it (p {p:.3f})"
+        f"slope of {setting.refusal} along {setting.caution} on prompts unlike the training data "
+        f"is {value:.2f} at the reference, {(null >= abs(value)).mean():.0%} of matched directions "
+        f"reach it (p {p:.3f})"
     )
     return Verdict(
         p <= BEATS,
@@ -167,8 +168,14 @@ def _check_readout(part: Part, evidence: Evidence) -> Verdict:
     )
 
 
-def _suite(setting: Setting) -> str:
-    return str(setting.metrics[setting.refusal]["suite"])
+def _list_unseen(prefix: str, evidence: Evidence) -> list[str]:
+    """Components of harmful prompts unlike the training data; over all where no split is."""
+    measured, setting = evidence.measured, evidence.setting
+    suite = setting.metrics[setting.refusal]["suite"]
+    splits = set(measured.labels["split"][measured.labels["suite"] == suite])
+    unseen = sorted(splits - {setting.seen}) or ["all"]
+    names = [f"{prefix}/{split}" for split in unseen]
+    return [name for name in names if name in measured.draws]
 
 
 Gate = Callable[[Part, Evidence], Verdict]
