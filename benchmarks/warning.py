@@ -17,7 +17,8 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "warning-benchmark.md"
 MARKED = re.compile(r"(<!-- (?P<name>\w+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
-TABLES = ("detectors", "thresholds", "lead_figures", "races", "practical", "confusion", "runs")
+TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
+TABLES += ("runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
 OWN, EXACT = "emodrift", "evals, exact"
 TO_BEAT = "AUROC .990, FNR 2.2 %, FPR 2.9 % (arXiv 2606.07631, 7 to 9 billion weights)"
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     folder = options.results / "tables"
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in (*TABLES, "costs")}
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
     text = options.page.read_text(encoding="utf-8")
     options.page.write_text(fill_page(text, tables, options.results.name), encoding="utf-8")
     figures = options.page.parent / "figures"
@@ -47,6 +48,7 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "detectors": list_detectors(tables["detectors"], tables["thresholds"]),
         "recall": list_recall(tables["detectors"]),
         "leads": list_leads(tables["lead_figures"], tables["races"]),
+        "overlap": list_overlap(tables["overlap"]),
         "practical": list_practical(tables["practical"]),
         "confusion": list_confusion(tables["confusion"]),
         "costs": list_costs(tables["costs"], tables["thresholds"]),
@@ -145,6 +147,12 @@ def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
             }
         )
     return _format(rows) if rows else "No failing run changed in practice."
+
+
+def list_overlap(overlap: pd.DataFrame) -> str:
+    """Runs of each regime that emodrift and exact evals tell."""
+    names = {"one": "emodrift alone", "other": "exact evals alone"}
+    return overlap.rename(columns=names).to_markdown(index=False)
 
 
 def list_practical(practical: pd.DataFrame) -> str:

@@ -28,6 +28,7 @@ from emodrift.benchmark.scoring import (
     compare_detectors,
     count_practical,
     count_verdicts,
+    cross_detectors,
     estimate_lead_curve,
     find_practical_change,
     measure_leads,
@@ -268,6 +269,14 @@ def test_races_and_leads_say_who_was_first():
     assert found["blind", "in time"] == 0 and found["blind", "median lead"] == -np.inf
 
 
+def test_runs_that_one_of_two_detectors_tells_are_counted_by_regime():
+    scores = make_scores([0, 1], shift=4.0)
+    lines = pd.Series({"good": 1.5, "blind": 9.0})
+    found = cross_detectors(scores, lines, "good", "blind").set_index("regime")
+    assert found.loc["lock-in"].tolist() == [2, 0, 2, 0, 0]
+    assert found.loc[SOUND].tolist() == [8, 0, 0, 0, 8]
+
+
 def test_practical_changes_are_counted_by_regime():
     runs = pd.DataFrame({"regime": [SOUND, "a", "a"], "practical_step": [np.nan, 20, np.nan]})
     found = count_practical(runs).set_index("regime")
@@ -322,7 +331,7 @@ def test_a_benchmarks_figure_is_drawn_from_the_comparison(name, compared, tmp_pa
 
 
 def read_tables(compared):
-    return {name: read_table(compared, name) for name in (*TABLES, "costs")}
+    return {name: read_table(compared, name) for name in TABLES}
 
 
 def test_the_page_says_plainly_whether_a_rival_is_better(compared):

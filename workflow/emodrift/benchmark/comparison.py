@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from emodrift.benchmark import monitor
-from emodrift.benchmark.detectors import EXACT, PROMPTS, list_detectors
+from emodrift.benchmark.detectors import EMODRIFT, EXACT, PROMPTS, list_detectors
 from emodrift.benchmark.scoring import (
     SOUND,
     compare_detectors,
     count_practical,
     count_verdicts,
+    cross_detectors,
     estimate_lead_curve,
     measure_leads,
     race_detectors,
@@ -52,8 +53,9 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
     Writes ``detectors.parquet`` (detector, figure, value, low, high), ``thresholds.parquet``
     (detector, threshold, fixed, reads), ``rocs.parquet``, ``leads.parquet``,
     ``lead_curves.parquet`` (detector, lead, share), ``lead_figures.parquet``, ``races.parquet``,
-    ``confusion.parquet`` (regime, verdict, runs), ``practical.parquet``, ``runs.parquet``,
-    ``scores.parquet`` and ``costs.parquet``.
+    ``overlap.parquet`` (regime, runs that emodrift and exact evals tell), ``confusion.parquet``
+    (regime, verdict, runs), ``practical.parquet``, ``runs.parquet``, ``scores.parquet`` and
+    ``costs.parquet``.
 
     Parameters
     ----------
@@ -85,6 +87,7 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
         "lead_curves": draw_curves(leads),
         "lead_figures": summarise_leads(leads, params.level, params.seed),
         "races": race_detectors(scored, lines, EXACT),
+        "overlap": cross_detectors(scored, lines, EMODRIFT, EXACT),
         "confusion": count_verdicts(fresh).reset_index().melt("regime", value_name="runs"),
         "practical": count_practical(fresh),
         "runs": runs.assign(scored=~runs["seed"].isin(calibration)),

@@ -283,6 +283,26 @@ def race_detectors(scores: pd.DataFrame, thresholds: pd.Series, against: str) ->
     return pd.DataFrame(rows, columns=["detector", "earlier", "same", "later"])
 
 
+def cross_detectors(
+    scores: pd.DataFrame, thresholds: pd.Series, one: str, other: str
+) -> pd.DataFrame:
+    """Runs that two detectors tell, by regime: regime, runs, both, one, other, neither."""
+    last = _take_last(scores)
+    last["alarm"] = last["score"] > last["detector"].map(thresholds)
+    wide = last.pivot_table(index=["regime", "seed", "run"], columns="detector", values="alarm")
+    ours, theirs = wide[one].astype(bool), wide[other].astype(bool)
+    told = pd.DataFrame(
+        {
+            "runs": 1,
+            "both": ours & theirs,
+            "one": ours & ~theirs,
+            "other": ~ours & theirs,
+            "neither": ~ours & ~theirs,
+        }
+    )
+    return told.groupby(level="regime", sort=False).sum().astype(int).reset_index()
+
+
 def count_practical(runs: pd.DataFrame) -> pd.DataFrame:
     """How many runs of each regime changed in practice, and when.
 
