@@ -34,7 +34,8 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     area under that curve, of all detectors, with its interval over seeds."""
     rocs = tables["rocs"]
     areas = tables["detectors"]
-    areas = areas[areas["figure"] == "auroc"].sort_values("value", kind="stable")
+    areas = areas[areas["figure"] == "auroc"].dropna(subset="value")
+    areas = areas.sort_values("value", kind="stable")
     figure, axes = plt.subplots(
         1,
         2,

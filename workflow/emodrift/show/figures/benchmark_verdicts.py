@@ -36,7 +36,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     figure, axes = plt.subplots(
         figsize=(scene.inches, scene.height or MARGIN + ROW * len(wide)), layout="constrained"
     )
-    axes.imshow(share, cmap=scene.palette or "Greys", vmin=0, vmax=1.4, aspect="auto")
+    axes.imshow(share.to_numpy(), cmap=scene.palette or "Greys", vmin=0, vmax=1.4, aspect="auto")
     for i, j in ((i, j) for i in range(len(wide)) for j in range(wide.shape[1])):
         if count := int(wide.iat[i, j]):
             axes.text(j, i, str(count), ha="center", va="center", color=INK, fontsize=SMALL)
