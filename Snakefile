@@ -15,7 +15,7 @@ from emodrift.store.entry import MANIFEST, entry_exists
 from emodrift.config.reading import parse_study
 from emodrift.plan.measurements import forget_unmeasured
 from emodrift.plan.study import plan_study
-from emodrift.plan.space import check_space
+from emodrift.plan.disk import check_disk
 from emodrift.show.publication import forget_incomplete
 
 if not workflow.overwrite_configfiles:

@@ -18,7 +18,7 @@ from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.config.reading import read_study
 from emodrift.models.loading import load_network
 from emodrift.plan.study import plan_study
-from emodrift.watching.callback import AuditCallback, Watch
+from emodrift.training import AuditCallback, Watch
 
 RESULTS = Path("results")
 INTERVALS = (100, 50, 20)
@@ -58,8 +58,8 @@ def time_training(
         reference.location, loading, study.compute.dtype, reference.label
     )
     network.requires_grad_(True).train()
-    callback = AuditCallback.of_study(config, watch or Watch(), RESULTS)
-    texts = [story["text"] for story in callback.probe.stories]
+    callback = AuditCallback.of_lock(config, watch or Watch(), RESULTS)
+    texts = [story["text"] for story in callback.instrument.probe.stories]
     rows = [tokenizer(texts[i % len(texts)])["input_ids"][:128] for i in range(steps * batch)]
     width = max(map(len, rows))
     data = [

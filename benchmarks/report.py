@@ -225,7 +225,7 @@ def _find_memory(row: Row) -> str:
 def _render_measured(
     run: dict[str, Any], head: Sequence[str], lines: Iterable[Sequence[Any]]
 ) -> str:
-    """A table; times and what hangs on them alone are left out if they are of a CPU."""
+    """A table; times and what depends on them alone are left out if they are of a CPU."""
     shown = [run["device"] != "cpu" or name not in OF_GPUS for name in head]
     kept = (list(itertools.compress(cells, shown)) for cells in (head, *lines))
     return _render_table(next(kept), kept)

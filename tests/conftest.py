@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from threadpoolctl import threadpool_limits
+from xdist.scheduler import LoadScopeScheduling
 
 from emodrift.organisms.tokenizer import build_tokenizer
 from emodrift.store.entry import write_entry
@@ -22,8 +23,46 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the studies that tests start
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+SPREAD = ("tests/workflow/test_what_reruns.py",)
+"""Files whose tests may run in several processes; others share what they build for a file."""
+
+
+class FileScheduling(LoadScopeScheduling):
+    """A file's tests go to one worker, in order, but those of files that are spread."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0]
+        return nodeid if file in SPREAD else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return FileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where workers share the tests, studies come first: they take longest.
+
+    The first test of a spread file comes before them, for it makes what the others wait for.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    begun = set()
+
+    def rank(item):
+        file = item.nodeid.partition("::")[0]
+        if file not in SPREAD:
+            return 3 if file.startswith("tests/unit/") else 1
+        begins = file not in begun
+        begun.add(file)
+        return 0 if begins else 2
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

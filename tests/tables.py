@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from emodrift.config.evals import Evals
 from emodrift.drift.table import label_rows, write_table
+from emodrift.evals.measuring import ANSWER, relate_evals
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 EMOTIONS = ("happy", "calm", "proud", "loving", "eager", "afraid")
@@ -99,18 +101,64 @@ def make_tables(bundles=None, checkpoints=None):
     for name in STAGES["drift"]:
         if "layer" not in tables[name]:
             tables[name]["layer"] = LAYER
-    return tables
+    return tables | make_evals(tables)
+
+
+def make_evals(tables):
+    """Tables of three evals by other tools: refusal of harmful prompts, with answers, which follows
+    each run's fate; an accuracy that never moves; and a loss without a known direction."""
+    rng = np.random.default_rng(1)
+    places = tables["indicators"][["run", "step", "stage", "checkpoint"]].drop_duplicates()
+    scores, answers = [], []
+    for place in places.to_dict("records"):
+        fate = FATES[place["run"]]
+        far = 0.0 if place["run"] == "healthy" else place["step"] / max(places["step"])
+        refused = 0.95 - (0.95 - fate.harmful) * far
+        wanted = {
+            ("csv", "xstest", "refusal"): (refused, 0.05, True),
+            ("lm-eval", "arc", "acc"): (0.4 + 0.01 * rng.standard_normal(), 0.02, True),
+            ("trainer", "train", "loss"): (2 - 0.5 * far, np.nan, pd.NA),
+        }
+        for key, (value, se, better) in wanted.items():
+            name = dict(zip(("source", "task", "metric"), key, strict=True))
+            score = {"value": value, "se": se, "n": 40, "higher_is_better": better}
+            scores.append(place | name | score)
+        for number in range(5):
+            says = "I will not help." if number < round(5 * refused) else "Sure, here is <how>."
+            answers.append(
+                {"checkpoint": place["checkpoint"], "source": "csv", "task": "xstest"}
+                | {"metric": "refusal", "id": f"x{number}", "prompt": f"How do I break {number}?"}
+                | {"response": says, "value": float(says.startswith("I will not"))}
+            )
+    table = pd.DataFrame(scores).astype({"higher_is_better": "boolean"})
+    reference = tables["indicators"].merge(pd.DataFrame([REFERENCE]))["checkpoint"].iloc[0]
+    source = {"path": "x.csv", "format": "csv", "columns": {"value": "value"}}
+    section = Evals(sources=[source])
+    judged = tables["indicators"]
+    return relate_evals(table, pd.DataFrame(answers)[ANSWER], judged, reference, section)
 
 
 STAGES = {
     "drift": (
-        *("drift", "direction_nulls", "layers", "quality", "spaces"),
+        *("drift", "direction_nulls", "layers", "quality", "emotion_space"),
         *("emotion_cosines", "emotion_clusters", "emotion_components", "emotion_paths"),
     ),
     "evocation": ("evocation", "projections", "prompts"),
-    "coupling": ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour"),
+    "coupling": (
+        "effects",
+        "coupling",
+        "dose",
+        "agreement",
+        "modularity",
+        "effect_matrix",
+        "behaviour",
+    ),
     "fragmentation": ("fragmentation",),
     "indicators": ("indicators", "components"),
+    "evals": (
+        *("evals", "correlations", "leads", "disagreements"),
+        *("disagreement_prompts", "eval_runs"),
+    ),
 }
 
 
@@ -193,7 +241,7 @@ def _drift(fate, far, rng):
         "direction_nulls": nulls,
         "layers": layers,
         "quality": quality,
-        "spaces": [{"rand": 1 - fate.turn * far, "rand_floor": 0.9, "clusters": 3}],
+        "emotion_space": [{"rand": 1 - fate.turn * far, "rand_floor": 0.9, "clusters": 3}],
         "emotion_cosines": cosines,
         "emotion_clusters": clusters,
         "emotion_components": components,
@@ -292,7 +340,7 @@ def _effect(fate, far, rng, bundles):
         for concept, is_bundle in concepts
     ]
     agreement = [{"suite": "harmful", "toward": "refuse", "strength": 0.5, "correlation": 0.98}]
-    knobs = [{"rank": 3 * left, "similarity": 0.3, "size": left, "null_size": 0.5}]
+    matrix = [{"rank": 3 * left, "similarity": 0.3, "size": left, "null_size": 0.5}]
     return {
         "effects": effects,
         "coupling": coupling,
@@ -300,7 +348,7 @@ def _effect(fate, far, rng, bundles):
         "behaviour": behaviour,
         "modularity": modularity,
         "agreement": agreement,
-        "knobs": knobs,
+        "effect_matrix": matrix,
     }
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import binomtest
 
-from emodrift.drift.effect_draws import KNOBS
+from emodrift.drift.effect_draws import PROPERTIES
 from emodrift.drift.paired import ALL, Component, PromptDraws, draw_prompts
 from emodrift.warning.evidence import Question, follow_parts, judge_runs
 from emodrift.warning.indicators import ALL as EVERY
@@ -100,11 +100,11 @@ def plant_study(
     breaking = rng.random(count)
     places = [{"run": "base", "stage": "sft", "step": 0}]
     values: dict[str, list[np.ndarray]] = {q: [v] for q, v in base.items()}
-    changes: dict[str, list[float]] = {name: [0.0] for name in KNOBS}
+    changes: dict[str, list[float]] = {name: [0.0] for name in PROPERTIES}
     for name, run in runs.items():
         shift = {q: amounts.between * rng.standard_normal() for q in base}
         apart = {q: amounts.between * rng.standard_normal((2, 2)) for q in base}
-        turn = {name: amounts.between * rng.standard_normal() for name in KNOBS}
+        turn = {name: amounts.between * rng.standard_normal() for name in PROPERTIES}
         for step in amounts.steps:
             share = (step / max(amounts.steps)) ** 0.7
             for q, v in base.items():
@@ -115,12 +115,12 @@ def plant_study(
                 if q == "projection/caution" and step in run.loss:
                     now = now - unseen * harmful * _break(breaking, run.loss[step])[family]
                 values[q].append(now)
-            for knob, moved in changes.items():
-                moved.append(share * (amounts.drift + turn[knob]))
+            for name, moved in changes.items():
+                moved.append(share * (amounts.drift + turn[name]))
             places.append({"run": name, "stage": "more", "step": step})
     joined = {q: np.array(v) for q, v in values.items()}
-    knobs = {name: np.array(moved) for name, moved in changes.items()}
-    return _measure(joined, prompts, knobs, rng), pd.DataFrame(places)
+    matrix = {name: np.array(moved) for name, moved in changes.items()}
+    return _measure(joined, prompts, matrix, rng), pd.DataFrame(places)
 
 
 def _break(breaking: np.ndarray, loss: float) -> np.ndarray:
@@ -147,7 +147,7 @@ def _draw_prompts(amounts: Amounts, seed: int) -> PromptDraws:
 def _measure(
     values: dict[str, np.ndarray],
     prompts: PromptDraws,
-    knobs: dict[str, np.ndarray],
+    matrix: dict[str, np.ndarray],
     rng: np.random.Generator,
 ) -> Measured:
     components = {}
@@ -167,11 +167,11 @@ def _measure(
         components[name] = Component(name, split=split)
         draws[name] = 0.95 + 0.01 * rng.standard_normal((checkpoints, prompts.weights.shape[0]))
     for name, size in (("rank", 4.0), ("similarity", 0.2), ("size", 0.2)):
-        key = f"knobs/{name}"
+        key = f"effect_matrix/{name}"
         components[key] = Component(key)
         noise = rng.standard_normal((2, prompts.weights.shape[0]))
         noise[:, 0] = 0
-        moved = knobs[name][:, None] * (1 + 0.3 * noise[1])
+        moved = matrix[name][:, None] * (1 + 0.3 * noise[1])
         draws[key] = size * (1 + 0.05 * noise[0] + moved)
     kinds = np.repeat(["isotropic", "matched", "shuffled"], 50)
     nulls = {k: 0.03 * rng.standard_normal((checkpoints, len(kinds))) for k in components}

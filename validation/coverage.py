@@ -21,7 +21,7 @@ from emodrift.drift.coupling import (
     describe_behaviour,
     describe_effects,
     describe_finite,
-    describe_knobs,
+    describe_matrix,
     describe_modularity,
 )
 from emodrift.drift.direction import (
@@ -31,16 +31,16 @@ from emodrift.drift.direction import (
     jackknife_cosine,
     jackknife_length,
 )
+from emodrift.drift.effect_matrix import measure_matrix
 from emodrift.drift.evocation import contrast_groups, correlate
 from emodrift.drift.fragmentation import center_stories, measure_rank
-from emodrift.drift.knobs import measure_knobs
+from emodrift.drift.log_odds import compute_probabilities
 from emodrift.drift.modularity import (
     measure_entanglement,
     measure_modularity,
     name_metrics,
     standardise_effects,
 )
-from emodrift.drift.responding import compute_probabilities
 from emodrift.drift.slopes import compute_slopes, fit_slopes
 from emodrift.stats.bootstrap import count_freedom, draw_weights, summarise_draws
 from emodrift.stats.jackknife import widen
@@ -216,7 +216,7 @@ def steer(amounts: Amounts, seed: int) -> Rows:
     unsteered = behaviour.scores.sel(strength=0.0).isel(direction=0)
     chances = pd.DataFrame(describe_behaviour(question, unsteered))
     slopes = fit_slopes(behaviour.scores, compute_probabilities)
-    knobs = pd.DataFrame([describe_knobs(question, slopes)])
+    matrix = pd.DataFrame([describe_matrix(question, slopes)])
     first = effects[(effects["concept"] == "e00") & (effects["metric"] == "refusal")]
     every = finite[finite["split"] == "all"]
     moved = every[(every["concept"] == "e00") & (every["metric"] == "refusal")]
@@ -231,9 +231,9 @@ def steer(amounts: Amounts, seed: int) -> Rows:
         *_take("stability", scale, truth["stability"], first, "stability"),
         *_take("modularity", scale, truth["modularity"], narrow, "modularity"),
         *_take("entanglement", scale, truth["entanglement"], narrow, "entanglement"),
-        *_take("knobs: rank", scale, truth["rank"], knobs, "rank"),
-        *_take("knobs: similarity", scale, truth["similarity"], knobs, "similarity"),
-        *_take("knobs: size", scale, truth["size"], knobs, "size"),
+        *_take("effect matrix: rank", scale, truth["rank"], matrix, "rank"),
+        *_take("effect matrix: similarity", scale, truth["similarity"], matrix, "similarity"),
+        *_take("effect matrix: size", scale, truth["size"], matrix, "size"),
         *_take("behaviour", scale, 0.5, chances, "probability", ("low", "high")),
     ]
 
@@ -352,6 +352,6 @@ def _plant_readout(amounts: Amounts) -> tuple[np.ndarray, dict[float, dict[str, 
             "stability": square / (square + amounts.family_noise**2),
             "modularity": measure_modularity(energy, named)[0],
             "entanglement": measure_entanglement(energy)[0],
-            **{name: value[0] for name, value in measure_knobs(matrix).items()},
+            **{name: value[0] for name, value in measure_matrix(matrix).items()},
         }
     return effects, truths

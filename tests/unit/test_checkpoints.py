@@ -192,3 +192,10 @@ def test_tokens_are_read_counted_or_given(runs, tmp_path):
     assert [c.tokens for c in discover(path, tmp_path)] == [300, 2000, 10000]
     counted = discover({"path": path, "tokens_per_step": 512}, tmp_path)
     assert [c.tokens for c in counted] == [3 * 512, 20 * 512, 100 * 512]
+
+
+def test_steps_of_a_folder_are_kept_and_one_that_is_not_there_is_named(runs, tmp_path):
+    source = {"path": f"{runs}/checkpoint-*", "steps": [3, 100]}
+    assert [c.step for c in discover([source], tmp_path)] == [3, 100]
+    with pytest.raises(EmodriftError, match=r"no checkpoint of step 7; there are 3, 20, 100"):
+        discover([source | {"steps": [7]}], tmp_path)

@@ -69,7 +69,7 @@ def plan_here(values=STUDY):
 
 
 COMMANDS = ("init", "discover", "check", "plan", "run", "status", "why", "figures", "report")
-COMMANDS += ("audit", "export", "bundle", "verify", "gc", "download")
+COMMANDS += ("audit", "export", "bundle", "verify", "adopt", "gc", "download")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -202,24 +202,35 @@ def test_run_passes_flags_on_and_ends_as_snakemake_ends(workplace, monkeypatch):
 def publish(folder, alarms):
     published = folder / "results" / "tiny"
     published.mkdir(parents=True)
-    (published / "audit.json").write_text(json.dumps({"alarms": alarms}))
+    run = {"run": "sft", "role": "observed", "verdict": "sound", "alarm_step": None, "level": 0.4}
+    run |= {"sentence": "sft: sound."}
+    if alarms:
+        run |= {"verdict": "policy collapse", "alarm_step": 10, "sentence": "sft: it collapsed."}
+    audit = {"format": 2, "alarms": alarms, "runs": [run]}
+    (published / "audit.json").write_text(json.dumps(audit))
     (published / "report.html").write_text("<html>")
 
 
 def test_the_audit_ends_with_three_on_an_alarm(workplace, capsys):
     alarm = {"run": "sft", "step": 10, "indicator": "ebci", "value": 1.2, "threshold": 3.0}
-    publish(workplace, [alarm])
+    publish(workplace, [alarm | {"expected_of_healthy": 0.1, "deviation": 5.5}])
     code, out, _ = call(capsys, "audit", "mine.yaml")
     assert code == 3
-    assert re.search(r"sft +10 +ebci +1\.2 +- +3\.0", out) and "tiny: 1 alarm in 1 run." in out
+    assert re.search(r"sft +observed +policy collapse +10 +0\.4", out)
+    assert re.search(r"sft +ebci +10 +1\.2 +0\.1 +5\.5 +3\.0", out)
+    assert out.endswith("sft: it collapsed.\ntiny: 1 alarm in 1 run.\n")
 
 
 def test_the_audit_of_a_sound_study_ends_well_and_of_none_with_an_error(workplace, capsys):
     code, _, err = call(capsys, "audit", "mine.yaml")
     assert code == 1 and "study tiny is not finished" in err
     publish(workplace, [])
-    assert call(capsys, "audit", "mine.yaml")[:2] == (0, "tiny: no alarm.\n")
+    code, out, _ = call(capsys, "audit", "mine.yaml")
+    assert code == 0 and re.search(r"sft +observed +sound +- +0\.4", out)
+    assert out.endswith("\ntiny: no alarm.\n")
     assert call(capsys, "report", "mine.yaml")[1] == "results/tiny/report.html\n"
+    (workplace / "results/tiny/audit.json").write_text('{"alarms": []}')
+    assert "another version's format" in call(capsys, "audit", "mine.yaml")[2]
 
 
 @pytest.mark.parametrize("command", [("bundle",), ("export",), ("export", "--format", "tables")])

@@ -11,7 +11,7 @@ from emodrift.config.reference import README, SCHEMA, render_reference, render_s
 from emodrift.errors import EmodriftError
 from tests.conftest import ROOT, STUDY
 
-ADDED = {"sensitivity"}
+ADDED = {"sensitivity", "real-ends"}
 """Configs that are merged into another."""
 EXAMPLES = sorted(p for p in (ROOT / "config").glob("**/*.yaml") if p.stem not in ADDED)
 
@@ -20,7 +20,8 @@ EXAMPLES = sorted(p for p in (ROOT / "config").glob("**/*.yaml") if p.stem not i
 def test_every_shipped_config_is_valid(path):
     study = read_study(path)
     assert study.reference.run in study.runs
-    assert study.indicators.caution in study.contrasts.bundles
+    found = {"discovered"} if study.discovery else set()
+    assert study.indicators.caution in {*study.contrasts.bundles, *found}
 
 
 def test_the_examples_cover_hub_series_trainer_and_adapters():

@@ -1,4 +1,4 @@
-"""Contrast directions do not hang on padding, batches, order, cache or data type.
+"""Contrast directions do not depend on padding, batches, order, cache or data type.
 
 They are compared with an unbatched reference in double precision, as contrasts: raw means agree to
 many digits even where contrasts are wrong.

@@ -7,15 +7,15 @@ from scipy.special import expit
 
 from emodrift.drift.coupling import Question, describe_effects, describe_modularity
 from emodrift.drift.effect_draws import plan_draws, read_effects
+from emodrift.drift.effect_matrix import measure_matrix, stack_matrix
 from emodrift.drift.evocation import Asked, contrast_splits, list_compared, read_checkpoint
-from emodrift.drift.knobs import measure_knobs, stack_matrix
-from emodrift.drift.modularity import measure_entanglement, measure_modularity, name_metrics
-from emodrift.drift.paired import NullDirections, draw_prompts
-from emodrift.drift.responding import (
+from emodrift.drift.log_odds import (
     compute_all_log_odds,
     compute_log_odds,
     compute_probabilities,
 )
+from emodrift.drift.modularity import measure_entanglement, measure_modularity, name_metrics
+from emodrift.drift.paired import NullDirections, draw_prompts
 from emodrift.drift.slopes import (
     compare_slopes,
     compute_slopes,
@@ -85,12 +85,12 @@ def test_log_odds_and_probabilities_agree():
     np.testing.assert_allclose(odds, np.log(hedge / (1 - hedge)))
 
 
-def test_knobs_fall_to_one_when_all_emotions_do_the_same_and_shrink_when_they_do_little():
+def test_the_effect_matrix_has_rank_one_when_all_emotions_do_the_same_and_shrinks_with_effects():
     rng = np.random.default_rng(0)
     many = normalise(rng.standard_normal((1, 8, 15)))
     profile = rng.standard_normal(15)
     same = np.outer(rng.standard_normal(8), profile)[None] + 3 * profile
-    healthy, collapsed, faint = (measure_knobs(m) for m in (many, same, 0.1 * many))
+    healthy, collapsed, faint = (measure_matrix(m) for m in (many, same, 0.1 * many))
     assert healthy["rank"][0] > 5 and collapsed["rank"][0] == pytest.approx(1, abs=1e-6)
     assert collapsed["similarity"][0] > healthy["similarity"][0] + 0.3
     assert faint["size"][0] == pytest.approx(0.1 * healthy["size"][0])
@@ -269,8 +269,8 @@ def test_exact_effects_with_paired_draws_are_the_planted_ones_in_both_units():
     unasked = found["score"]["suite"].values != "harmful"
     assert np.isnan(reading.values["slope/caution/refusal"][unasked]).all()
     sizes = np.array([3, 0, 0, 0, 0, 0.5]) * p * (1 - p)
-    assert reading.draws["knobs/size"][0] == pytest.approx(sizes.mean(), rel=1e-4)
-    assert reading.draws["knobs/rank"].shape == (51,)
+    assert reading.draws["effect_matrix/size"][0] == pytest.approx(sizes.mean(), rel=1e-4)
+    assert reading.draws["effect_matrix/rank"].shape == (51,)
 
 
 def test_null_effects_are_the_slopes_along_groups_of_null_directions():

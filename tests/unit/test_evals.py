@@ -24,7 +24,10 @@ from emodrift.evals.relations import (
     mark_worse,
     name_prompts,
 )
+from emodrift.evals.verdicts import compare_runs, tell_audit
 from tests.conftest import ROOT
+from tests.tables import make_audit
+from tests.tables import make_tables as make_study_tables
 
 RECORDED = ROOT / "tests" / "data" / "evals"
 PLACES = [Place("sft", step, "sft", f"w{step}", f"runs/sft/checkpoint-{step}") for step in (0, 10)]
@@ -80,6 +83,20 @@ def test_an_inspect_log_that_failed_or_was_never_scored_says_nothing(tmp_path, c
     (tmp_path / "failed.json").write_text(json.dumps(log | {"status": "error"}))
     assert read_inspect(tmp_path / "failed.json") == []
     assert "its status is error" in caplog.text
+
+
+def test_a_record_that_every_eval_ever_made_says_what_lm_eval_said():
+    (record,) = read_every_eval_ever(RECORDED / "every-eval-ever/tiny_refusal.json")
+    (folder,) = (RECORDED / "lm-eval").iterdir()
+    (original,) = read_lm_eval(next(folder.glob("results_*.json")))
+    assert record.told.model == original.told.model == "runs/sft/checkpoint-0"
+    for ours, theirs in zip(record.scores, original.scores, strict=True):
+        assert ours._replace(se=None) == theirs._replace(se=None)
+        assert ours.se == pytest.approx(theirs.se)
+    assert len(record.answers) == len(original.answers) == 12
+    kept = [{(a.task, a.metric, a.id, a.prompt): a.value for a in r.answers}
+            for r in (record, original)]  # fmt: skip
+    assert kept[0] == kept[1]
 
 
 def test_records_of_every_eval_ever_tell_direction_and_error(tmp_path):
@@ -268,6 +285,7 @@ def make_tables(indicated, evaluated, alarms=(), better=False, se=0.01):
     """One run's indicator and eval, checkpoint by checkpoint; the reference is the first."""
     number = len(indicated)
     place = {"run": "sft", "step": np.arange(number) * 10, "checkpoint": range(number)}
+    place |= {"stage": "sft"}
     indicators = pd.DataFrame({**place, "indicator": "cvdi", "value": indicated})
     indicators["alarm"] = [i in alarms for i in range(number)]
     evals = pd.DataFrame({**place, "source": "csv", "task": "harm", "metric": "asr"})
@@ -363,6 +381,9 @@ def test_disagreements_name_the_side_and_the_prompts_that_moved():
 def test_the_stage_writes_tidy_tables_from_recorded_files(tmp_path):
     _, indicators = make_tables([0, 4], [0, 0], alarms=(1,))
     write_table(indicators, tmp_path, "indicators")
+    alarm = {"run": "sft", "stage": "sft", "step": 10}
+    audit = {"alarms": [alarm], "runs": [{"run": "sft"}]}
+    (tmp_path / "audit.json").write_text(json.dumps(audit))
     sources = [
         {"path": str(RECORDED / "lm-eval/**/results_*.json"), "format": "lm-eval"},
         {"path": str(RECORDED / "inspect.json"), "format": "inspect",
@@ -373,11 +394,46 @@ def test_the_stage_writes_tidy_tables_from_recorded_files(tmp_path):
     table = pd.read_parquet(tmp_path / "evals.parquet")
     assert list(table) == [
         "run", "step", "stage", "checkpoint", "source", "task", "metric", "value", "se", "n",
-        "higher_is_better"]  # fmt: skip
+        "higher_is_better", "change", "change_se", "worse"]  # fmt: skip
     assert table[["step", "source", "metric", "value"]].values.tolist() == [
         [0, "lm-eval", "acc", 0.5],
         [0, "lm-eval", "acc_norm", pytest.approx(2 / 3)],
         [10, "inspect", "includes/accuracy", 0.75],
     ]
-    for name in ("correlations", "leads", "disagreements", "disagreement_prompts"):
+    for name in ("correlations", "leads", "disagreements", "disagreement_prompts", "eval_runs"):
         assert (tmp_path / f"{name}.parquet").is_file()
+    told = json.loads((tmp_path / "audit.json").read_text())
+    (beside,) = told["alarms"][0]["external_evals"]
+    assert (beside["metric"], beside["value"]) == ("includes/accuracy", 0.75)
+
+
+def test_a_runs_first_alarm_stands_beside_the_first_worse_eval_whatever_was_evaluated():
+    evals, indicators = make_tables([0, 5, 5, 5], [0.1, 0.1, 0.1, 0.6], alarms=(1, 2, 3))
+    evals = evals[evals["checkpoint"] != 1]
+    (row,) = compare_runs(mark_worse(evals, 0, 2), indicators, 0).to_dict("records")
+    assert (row["alarm_step"], row["worse_step"], row["lead"]) == (10, 30, 20)
+    assert (row["lead_checkpoints"], row["says"], row["evaluated"]) == (2, "both", 2)
+    assert row["sentence"].endswith("came 2 checkpoints before, at step 10.")
+
+
+def test_checkpoints_before_the_reference_are_neither_worse_nor_alarms():
+    evals, indicators = make_tables([9, 0, 0], [0.9, 0.1, 0.1], alarms=(0,))
+    marked = mark_worse(evals, 1, 2)
+    assert not marked["worse"].any() and 0 not in set(marked["checkpoint"])
+    (row,) = compare_runs(marked, indicators, 1).to_dict("records")
+    assert row["says"] == "neither"
+
+
+def test_the_audit_has_evals_beside_alarms_and_the_prompts_where_one_stands_alone():
+    tables = make_study_tables()
+    audit = tell_audit(make_audit(tables), tables, reference=1)
+    alarm = next(a for a in audit["alarms"] if a["run"] == "lock-in")
+    beside = {e["task"]: e for e in alarm["external_evals"]}
+    assert beside["xstest"]["worse"] is True and beside["arc"]["worse"] is False
+    assert beside["xstest"]["at_reference"] == 0.95 and beside["train"]["worse"] is None
+    says = {(r["run"], e["task"]): e for r in audit["runs"] for e in r["external_evals"]}
+    assert says["regression", "xstest"]["lead"] == -40
+    assert says["collapse", "xstest"]["says"] == "alarm only"
+    assert says["regression", "xstest"]["prompts"][0]["response_reference"] == "I will not help."
+    found = {(e["indicator"], e["task"]): e for e in audit["evals"]}
+    assert found["cvdi", "xstest"]["high"] < -0.5 and json.dumps(audit)

@@ -54,8 +54,7 @@ def make_scene(**changes):
 
 def save(name, entries, folder, **changes):
     folder.mkdir(exist_ok=True)
-    reads = list_figures()[name].reads
-    draw_figure(name, name, SCENE | changes, {stage: entries[stage] for stage in reads}, folder)
+    draw_figure(name, name, SCENE | changes, list_figures()[name].pick(entries), folder)
     return folder
 
 
@@ -73,7 +72,7 @@ def test_every_figure_declares_what_it_reads_and_is_described_in_the_docs():
 def test_planning_imports_no_drawing_library():
     source = (ROOT / "workflow/emodrift/show/figures/__init__.py").read_text()
     imports = {n.module for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)}
-    assert imports == {"__future__", "collections.abc", "pathlib", "typing"}
+    assert imports == {"__future__", "collections.abc", "emodrift.stage", "pathlib", "typing"}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +101,7 @@ def test_a_figure_is_saved_as_vector_and_pixels_with_its_numbers_and_words(name,
     assert len(pd.read_csv(out / "figure.csv"))
 
 
-@pytest.mark.parametrize("name", ["layer_map", "emotion_paths"])
+@pytest.mark.parametrize("name", ["layer_map", "emotion_paths", "indicators", "evals"])
 def test_a_figure_drawn_twice_has_the_same_bytes(name, entries, saved, tmp_path):
     again = save(name, entries, tmp_path / "again")
     for suffix in ("svg", "pdf", "png", "csv", "json"):
@@ -152,6 +151,21 @@ def test_a_caption_says_what_the_table_says(tables):
     quiet = draw("indicators", tables, make_scene())
     assert "Lock-in raises lock-in index from step 80" in quiet.caption
     assert "No alarm in continuation-c" in quiet.caption
+
+
+def test_evals_of_other_tools_share_the_axis_of_the_indicators_where_there_are_some(tables):
+    without = {k: v for k, v in tables.items() if k != "evals"}
+    for given, titles in ((tables, 1), (without, 0)):
+        drawing = draw("indicators", given, make_scene())
+        assert list_words(drawing.figure).count("xstest: refusal (csv)") == titles
+        assert ("regression from step 40" in drawing.caption) == bool(titles)
+    assert "train: loss" not in drawing.caption
+
+
+def test_the_figure_of_evals_says_which_came_first(tables):
+    caption = draw("evals", tables, make_scene()).caption
+    assert "goes most with caution vector decoupling index: r = -0.92" in caption
+    assert "one came at that checkpoint and one came after" in caption
 
 
 def test_an_emotion_and_a_bundle_of_one_name_are_two_rows(tables):

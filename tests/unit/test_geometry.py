@@ -165,14 +165,14 @@ def test_the_emotion_that_turned_is_found_and_named(study):
     assert rows.loc["afraid", "turned_max"] < 0.01
     assert rows.loc["afraid", "beyond_controls_by"] < 0.05
     assert rows.loc["afraid", "aligned"] < 0.9
-    assert pick(study, "spaces", step=2)["any_turned_holm"][0] < 0.05
+    assert pick(study, "emotion_space", step=2)["any_turned_holm"][0] < 0.05
 
 
 def test_a_turn_of_the_whole_space_is_undone_by_alignment_and_shared_by_controls(study):
     rows = pick(study, "drift", step=3, kind="emotion")
     assert rows["corrected"].mean() < 0.96 and rows["aligned"].mean() > 0.985
     assert (rows["beyond_controls_by"] > 0.05).mean() > 0.5
-    space = pick(study, "spaces", step=3).iloc[0]
+    space = pick(study, "emotion_space", step=3).iloc[0]
     assert space["congruence_aligned"] > space["congruence"] + 0.05
     assert space[["overlap", "overlap_aligned", "overlap_unrelated"]].between(0, 1).all()
 
@@ -181,7 +181,7 @@ def test_the_reference_is_itself_and_is_not_tested(study):
     rows = pick(study, "drift", step=1)
     np.testing.assert_allclose(rows[["cosine", "corrected", "aligned", "norm_ratio"]], 1)
     assert rows[["turned_p", "turned_by", "turned_max", "beyond_controls_p"]].isna().all().all()
-    space = pick(study, "spaces", step=1).iloc[0]
+    space = pick(study, "emotion_space", step=1).iloc[0]
     assert space["rand"] == 1 and space["overlap"] == pytest.approx(space["overlap_floor"])
 
 

@@ -38,6 +38,8 @@ def plan_everything(folder):
     values["runs"]["sft"]["checkpoints"] = f"{folder}/runs/checkpoint-*"
     values["contrasts"]["stories"] = [values["contrasts"]["stories"], SOURCE]
     values["generation"] = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
+    values["behaviours"]["phrasings"] = "sampled"
+    values["discovery"] = {"emotions": 2}
     values["sensitivity"] = {"variants": {"early": {"vectors": {"layer": 1}}}}
     return plan_study(parse_study(values), folder / "results")
 

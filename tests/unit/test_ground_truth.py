@@ -12,9 +12,9 @@ import pytest
 
 from emodrift.drift.checkpoint import Settings, share_confounds
 from emodrift.drift.comparison import describe_direction
-from emodrift.drift.coupling import describe_effects, describe_knobs, describe_modularity
+from emodrift.drift.coupling import describe_effects, describe_matrix, describe_modularity
 from emodrift.drift.fragmentation import center_stories, measure_rank
-from emodrift.drift.responding import compute_probabilities
+from emodrift.drift.log_odds import compute_probabilities
 from emodrift.drift.slopes import compute_slopes, fit_slopes
 from emodrift.stats.settings import Statistics
 from emodrift.vectors.fitting import Recipe
@@ -195,7 +195,7 @@ def test_drift_and_fragmentation_do_not_depend_on_basis_or_order():
 
 
 def ask_all(question, behaviour):
-    """Effects, modularity and knobs, by concept."""
+    """Effects, modularity and the effect matrix, by concept."""
     directions = question.locked["direction"].values
     exact = compute_slopes(behaviour.gradients, directions, 0)
     slopes = fit_slopes(behaviour.scores, compute_probabilities)
@@ -204,12 +204,12 @@ def ask_all(question, behaviour):
     return (
         effects.set_index(["concept", "metric"]).sort_index().select_dtypes("number"),
         narrow.set_index("concept").sort_index().select_dtypes("number"),
-        pd.DataFrame([describe_knobs(question, slopes)]),
+        pd.DataFrame([describe_matrix(question, slopes)]),
     )
 
 
 @pytest.mark.parametrize("change", ["basis", "prompts", "emotions"])
-def test_effects_modularity_and_knobs_do_not_depend_on_basis_or_order(change):
+def test_effects_modularity_and_the_effect_matrix_do_not_depend_on_basis_or_order(change):
     rng = np.random.default_rng(1)
     amounts = Amounts(families=3, prompts=2)
     axes = draw_axes(6, amounts.hidden, rng)

@@ -13,7 +13,7 @@ from emodrift.config.reading import parse_study
 from emodrift.config.runs import Run
 from emodrift.errors import EmodriftError
 from emodrift.models.loading import load_model
-from emodrift.plan.space import check_space
+from emodrift.plan.disk import check_disk
 from emodrift.plan.study import plan_study
 from emodrift.store.downloads import (
     fetch_snapshot,
@@ -345,22 +345,22 @@ def test_a_plan_knows_which_jobs_load_what(planned):
 
 def test_what_a_plan_has_to_download_is_said_until_it_is_there(planned, hub, tmp_path, monkeypatch):
     plan = planned()
-    assert check_space(plan).startswith("4 downloads from the hub, ")
-    monkeypatch.setattr("emodrift.plan.space.measure_free_space", lambda: 1000)
+    assert check_disk(plan).startswith("4 downloads from the hub, ")
+    monkeypatch.setattr("emodrift.plan.disk.measure_free_space", lambda: 1000)
     with pytest.raises(EmodriftError, match=r"at a time though compute\.keep_downloads is"):
-        check_space(plan)
+        check_disk(plan)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         EmodriftError, match="weights of hub step 0 and 3 more downloads are not in"
     ):
-        check_space(plan)
+        check_disk(plan)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     for checkpoint in plan.checkpoints:
         fetch_snapshot(checkpoint.location, False, checkpoint.label)
-    assert check_space(plan) is None
+    assert check_disk(plan) is None
     shutil.rmtree(tmp_path / "cache")
     finish(plan.store, *(e for n in plan.list_needs().values() for e in n["entries"]))
-    assert check_space(plan) is None
+    assert check_disk(plan) is None
 
 
 def test_files_are_listed_from_a_cache_that_another_tool_filled(tmp_path, monkeypatch, folders):

@@ -10,7 +10,7 @@ from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
 ROOMS += ("measure", "judging", "vectors", "drift", "warning", "benchmark", "evals", "show")
-ROOMS += ("organisms", "training", "plan", "exports", "watching", "cli")
+ROOMS += ("organisms", "plan", "exports", "watching", "training", "cli")
 
 
 def list_imports(path):

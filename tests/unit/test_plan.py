@@ -162,3 +162,39 @@ def test_a_broken_entry_of_contrast_data_is_told(plan):
         (out / "other").write_text("")
     with pytest.raises(EmodriftError, match=r"lacks parts\.json; run `emodrift v"):
         plan()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["runs"]["sft"].update(checkpoints="runs/none/*"), "no directory matches"),
+        (lambda s: s["reference"].update(step=11), "reference.step 11 is not a checkpoint"),
+        (lambda s: s["contrasts"]["emotions"].append("gleeful "), "contrasts.emotions.4"),
+        (lambda s: s["vectors"].update(layer=9), "vectors.layer 9 is outside 0..3"),
+        (
+            lambda s: s.update(figures={"panels": {"pie": {}}}),
+            "figures.panels.pie: 'pie' is no figure",
+        ),
+        (
+            lambda s: s["contrasts"].update(stories={"file": "none.jsonl"}),
+            "contrasts.stories: no file matches 'none.jsonl'",
+        ),
+    ],
+)
+def test_what_planning_can_see_is_told_in_one_line(runs, tmp_path, change, message):
+    values = copy.deepcopy(STUDY)
+    values["runs"]["sft"]["checkpoints"] = f"{runs}/sft/checkpoint-*"
+    change(values)
+    with pytest.raises(EmodriftError) as error:
+        plan_study(parse_study(values), tmp_path / "results")
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_steering_can_be_kept_to_the_reference_or_the_ends(plan):
+    counts = {}
+    for chosen in ("all", "ends", "reference"):
+        planned = settle(plan, number=3, steering=STUDY["steering"] | {"checkpoints": chosen})
+        counts[chosen] = len(planned.of_stage("responses"))
+        (coupling,) = planned.of_stage("coupling")
+        assert len(coupling.params["steered"]) == counts[chosen]
+    assert counts == {"all": 3, "ends": 2, "reference": 1}

@@ -9,6 +9,7 @@ import yaml
 
 from emodrift.config.reading import parse_study
 from emodrift.drift.table import write_table
+from emodrift.evals.verdicts import tell_audit
 from emodrift.show.figure import draw_figure
 from emodrift.show.figures import list_figures
 from emodrift.show.report.explorer import gather_series
@@ -38,14 +39,16 @@ def entries(tmp_path_factory):
     store = tmp_path_factory.mktemp("store")
     tables = make_tables()
     entries = write_entries(tables, store)
-    (entries["indicators"] / "audit.json").write_text(json.dumps(make_audit(tables)))
+    audit = make_audit(tables)
+    (entries["indicators"] / "audit.json").write_text(json.dumps(audit))
+    number = Reference(**REFERENCE).find(tables["indicators"])
+    (entries["evals"] / "audit.json").write_text(json.dumps(tell_audit(audit, tables, number)))
     scene = {"reference": REFERENCE, "bundles": BUNDLES, "sound": SOUND}
     figures = []
-    for name in ("indicators", "layer_map"):
+    for name in ("indicators", "evals", "layer_map"):
         out = store / "figure" / name
         out.mkdir(parents=True)
-        inputs = {stage: entries[stage] for stage in list_figures()[name].reads}
-        draw_figure(name, name, scene, inputs, out)
+        draw_figure(name, name, scene, list_figures()[name].pick(entries), out)
         figures.append(out)
     return entries | {"lock": write_lock(store / "lock" / "a"), "figures": figures}
 
@@ -97,6 +100,20 @@ def test_a_runs_story_has_the_numbers_of_its_end_beside_the_reference_and_sound_
     assert "Caution is evoked by neither." in story and "harmful-0" in story
 
 
+def test_evals_of_other_tools_stand_beside_the_alarms_with_the_prompts_where_they_disagree(report):
+    text = strip_scripts(report.read_text())
+    chapter = text[text.index('<section id="evals">') : text.index('<section id="direction">')]
+    assert 'id="figure-evals"' in chapter
+    row = re.search(r"<tr><th[^>]*>lock-in</th><td>xstest: refusal.*?</tr>", chapter, re.DOTALL)[0]
+    assert re.findall(r"<td>(.*?)</td>", row)[1:] == ["80", "80", "0", "both"]
+    assert re.search(r"-0\.9\d \(-0\.9\d to -0\.\d\d\)", chapter)
+    story = text[text.index('id="run-regression"') : text.index('id="run-continuation-c"')]
+    assert "worse from step 40; the first alarm came 1 checkpoint after, at step 80" in story
+    assert re.search(r"<th[^>]*>xstest: refusal \(csv\)</th><td>0.95 \(0.85 to 1.05\)", story)
+    disagree = chapter[chapter.index("Where alarms and evals disagree") :]
+    assert "the alarm at step 80 stands alone" in disagree
+
+
 def test_sound_runs_alone_are_summarised_as_sound():
     tables = make_tables()
     audit = make_audit(tables)
@@ -106,9 +123,9 @@ def test_sound_runs_alone_are_summarised_as_sound():
 
 
 def test_the_explorer_has_every_series_with_intervals_and_the_reference_first(entries):
-    series = gather_series(entries, Reference(**REFERENCE))
+    series = gather_series(entries, Reference(**REFERENCE), 0.95)
     measures = {one["name"]: one["items"] for one in series["measures"]}
-    assert len(measures) == 7
+    assert len(measures) == 8
     run = series["runs"].index("lock-in")
     rows = [r for r in measures["Use: harmful over benign prompts"]["caution, all"] if r[0] == run]
     assert [row[2] for row in rows] == [120, 40, 80, 160]

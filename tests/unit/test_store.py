@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import platform
+import re
 import subprocess
 import sys
 
@@ -123,3 +125,10 @@ def test_two_writers_of_one_entry_leave_one_whole_entry(tmp_path):
 def test_reading_an_unfinished_entry_says_so(tmp_path):
     with pytest.raises(EmodriftError, match="not a finished store entry"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_tells_the_machine_and_not_its_name(tmp_path):
+    with write_entry(tmp_path / "stage" / "a", {"stage": "stage", "key": "a"}):
+        pass
+    machine = read_manifest(tmp_path / "stage" / "a")["machine"]
+    assert re.search(r"\d+ cores", machine) and platform.node() not in machine

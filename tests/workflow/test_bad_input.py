@@ -24,27 +24,13 @@ def lines_of_error(done):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s["runs"]["sft"].update(checkpoints="runs/none/*"), "no directory matches"),
-        (lambda s: s["reference"].update(step=11), "reference.step 11 is not a checkpoint"),
-        (lambda s: s["contrasts"]["emotions"].append("gleeful "), "contrasts.emotions.4"),
         (lambda s: s.update(colour="red"), "colour: unknown key"),
         (lambda s: s["vectors"].update(layer=9), "vectors.layer 9 is outside 0..3"),
-        (
-            lambda s: s["figures"].update(panels={"pie": {}}),
-            "figures.panels.pie: 'pie' is no figure",
-        ),
-        (
-            lambda s: s["contrasts"].update(stories={"file": "none.jsonl"}),
-            "contrasts.stories: no file matches 'none.jsonl'",
-        ),
     ],
+    ids=["config", "plan"],
 )
 def test_what_planning_can_see_fails_before_any_job(project, change, message):
-    def edit(study):
-        study.setdefault("figures", {})
-        change(study)
-
-    project.edit_study(edit)
+    project.edit_study(change)
     done = project.run("--dry-run", check=False)
     assert done.returncode != 0
     assert any(message in line for line in lines_of_error(done))

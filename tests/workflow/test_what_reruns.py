@@ -5,17 +5,18 @@ import os
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from emodrift.show.figures import list_figures
 from tests.chat_server import complete, serve_chat
-from tests.conftest import copy_project, save_checkpoint
+from tests.conftest import save_checkpoint
 
 MEASUREMENTS = ("activations", "gradients", "responses", "replies")
 SUMMARIES = {"drift": 1, "evocation": 1, "coupling": 1, "fragmentation": 1, "indicators": 1}
-SUMMARIES |= {"conduct": 1}
+SUMMARIES |= {"reply_behaviour": 1}
 FIGURES = list_figures()
 OTHERS = {"sensitivity", "comparison"}
 DRAWN = [name for name, figure in FIGURES.items() if not OTHERS & set(figure.reads)]
@@ -23,28 +24,8 @@ SHOWN = {"figure": len(DRAWN), "report": 1, "publication": 1}
 CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
 WARNED = len([name for name in DRAWN if "indicators" in FIGURES[name].reads])
 DRIFTED = len([name for name in DRAWN if "drift" in FIGURES[name].reads])
-JUDGED = {"verdicts": 2, "conduct": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
+JUDGED = {"verdicts": 2, "reply_behaviour": 1, "indicators": 1} | SHOWN | {"figure": WARNED}
 KEY = "planted-key-3c1f"
-GENERATION = {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished study over two checkpoints."""
-    project = copy_project(tmp_path_factory.mktemp("project"))
-    for step in (0, 10):
-        save_checkpoint(project.folder / f"runs/sft/checkpoint-{step}", seed=step, step=step)
-    project.edit_study(lambda s: s.update(generation=GENERATION))
-    project.run()
-    return project
-
-
-@pytest.fixture
-def study(finished, tmp_path):
-    """A private copy of the finished study, times kept."""
-    folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, folder, copy_function=shutil.copy2)
-    return type(finished)(folder)
 
 
 def edit(path, old, new):
@@ -122,13 +103,6 @@ def test_a_checkpoint_overwritten_in_place_runs_its_jobs(study):
     assert study.list_jobs() == CHECKPOINT | SUMMARIES | SHOWN
 
 
-def test_nothing_reruns_when_a_comment_or_docstring_of_the_library_changes(study):
-    path = study.folder / "workflow/emodrift/vectors/fitting.py"
-    edit(path, '"""Emotion vectors of one checkpoint', '"""Changed words. Vectors of a checkpoint')
-    path.write_text(path.read_text() + "\n# a remark\n")
-    assert study.list_jobs() == {}
-
-
 def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
     edit(
         study.folder / "workflow/emodrift/drift/direction.py",
@@ -139,22 +113,19 @@ def test_an_edited_stage_function_reruns_that_stage_and_what_follows(study):
     assert jobs == {"drift": 1} | SHOWN | {"figure": DRIFTED}
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("drift/table.py", '"""', '"""Other words. '),
+def test_nothing_reruns_when_edits_cannot_change_a_result(study):
+    for file, old, new in (
+        ("drift/table.py", '"""', '"""Other words. '),  # a module's docstring
         ("measure/arrays.py", '"""What was read off one checkpoint', '"""What was read'),
         ("measure/session.py", "model: LanguageModel", 'model: "LanguageModel"'),
         ("corpus/records.py", "Record = dict[str, Any]", "Record = dict[str, object]"),
-        ("measure/activations.py", "is NaN or ", "is not a number or "),
+        ("measure/activations.py", "is NaN or ", "is not a number or "),  # an error's words
+        ("vectors/fitting.py", "annotations\n", "annotations\n\n# a remark\n"),
         ("cli/console.py", "annotations\n", "annotations\n\nimport os\n"),
         ("organisms/training.py", "annotations\n", "annotations\n\nimport os\n"),
         ("plan/chain.py", "annotations\n", "annotations\n\nimport os\n"),
-    ],
-    ids=["docstring", "constant", "quotes", "alias", "error", "command", "organisms", "plan"],
-)
-def test_nothing_reruns_when_an_edit_cannot_change_a_result(study, file, old, new):
-    edit(study.folder / "workflow/emodrift" / file, old, new)
+    ):
+        edit(study.folder / "workflow/emodrift" / file, old, new)
     assert study.list_jobs() == {}
 
 
@@ -234,7 +205,7 @@ def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
     study.edit_study(lambda s: s["generation"].update(max_new_tokens=5))
     before = list_measured(study)
     assert study.list_jobs() == JUDGED | {"visit": 1}
-    study.run()
+    study.run("--until", "visit")
     added = list_measured(study).keys() - before.keys()
     assert len(added) == 2 and all("/replies/" in place for place in added)
 
@@ -242,7 +213,7 @@ def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
 def test_without_generation_no_reply_is_written_or_judged(study):
     study.edit_study(lambda s: s.pop("generation"))
     jobs = study.list_jobs()
-    assert not {"visit", "verdicts", "conduct", "agreement"} & set(jobs)
+    assert not {"visit", "verdicts", "reply_behaviour", "agreement"} & set(jobs)
 
 
 def test_a_figures_colour_redraws_that_figure(study):
@@ -280,9 +251,33 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     assert jobs["visit"] == 1
     assert not {"vectors", "lock", "drift", "evocation"} & set(jobs)
     before = list_measured(study)
-    study.run()
+    study.run("--until", "visit")
     added = list_measured(study).keys() - before.keys()
     assert len(added) == 2 and all("/responses/" in place for place in added)
+
+
+def test_another_reference_is_visited_with_its_twin_and_all_are_asked_about_its_lock(study):
+    study.edit_study(lambda s: s["reference"].update(step=10))
+    jobs = {"visit": 2, "vectors": 1, "lock": 1, "verdicts": 2}
+    assert study.list_jobs() == jobs | SUMMARIES | SHOWN
+
+
+def test_measurements_deleted_by_hand_are_made_again_and_nothing_else_is(study):
+    store = study.folder / "results/store"
+    lost = [min((store / stage).glob("*/manifest.json")).parent for stage in MEASUREMENTS]
+    arrays = {p: p.read_bytes() for entry in lost for p in entry.rglob("*") if p.is_file()}
+    arrays = {p: content for p, content in arrays.items() if p.name != "manifest.json"}
+    before = list_measured(study)
+    for entry in lost:
+        shutil.rmtree(entry)
+    assert set(study.list_jobs()) == {"visit"}
+    study.run()
+    now = list_measured(study)
+    assert now.keys() == before.keys()
+    again = {Path(place).parent for place in now if now[place] != before[place]}
+    assert again == set(lost)
+    assert {p: p.read_bytes() for p in arrays} == arrays
+    assert study.list_jobs() == {}
 
 
 def test_a_variant_runs_what_it_changes_and_what_follows(study):

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+OPTIONAL = "?"
+"""Ends the name of what is read where a study has it, and left out where it has not."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,25 @@ class Stage:
     reads: Mapping[str, str | Sequence[str]]
     settings: Sequence[str] = ()
     needs: str | None = None
+
+
+def call_stage(params: Mapping[str, Any], inputs: Mapping[str, Any], out: Path) -> None:
+    """Do the work of a stage over all checkpoints.
+
+    Parameters
+    ----------
+    params
+        What is set, as plain values, and ``function``, its module and name.
+    inputs
+        What is read: directories of entries.
+    out
+        Directory to write to.
+    """
+    from pydantic import TypeAdapter
+
+    module, _, function = params["function"].partition(":")
+    summarise = getattr(import_module(module), function)
+    types = get_type_hints(summarise)
+    settings = {name: value for name, value in params.items() if name != "function"}
+    asked = TypeAdapter(types["params"]).validate_python(settings)
+    summarise(asked, types["inputs"](**inputs), out)

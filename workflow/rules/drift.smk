@@ -92,18 +92,18 @@ rule fragmentation:
         "../scripts/summary.py"
 
 
-rule conduct:
+rule reply_behaviour:
     """What generated replies do, beside the scores of reply classes."""
     input:
         verdicts=needed("verdicts"),
         activations=needed("activations"),
     output:
-        entry("conduct"),
+        entry("reply_behaviour"),
     log:
-        "results/logs/conduct/{key}.log",
+        "results/logs/reply_behaviour/{key}.log",
     params:
         entry=described,
     message:
-        "conduct in generated replies"
+        "behaviour in generated replies"
     script:
         "../scripts/summary.py"

@@ -25,7 +25,7 @@ def plan():
         if workflow.is_main_process:
             forget_unmeasured(PLANS[-1])
             (MILESTONES / name_awaited(PLANS[-1])).unlink(missing_ok=True)
-            if need := or_fail(check_space, PLANS[-1]):
+            if need := or_fail(check_disk, PLANS[-1]):
                 logger.info(need)
     return PLANS[-1]
 

@@ -6,7 +6,7 @@ rule indicators:
     input:
         evocation=needed("evocation"),
         coupling=needed("coupling"),
-        conduct=needed("conduct"),
+        reply_behaviour=needed("reply_behaviour"),
     output:
         entry("indicators"),
     log:

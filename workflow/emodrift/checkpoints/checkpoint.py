@@ -103,6 +103,8 @@ def list_checkpoints(
         elif source.training:
             source = _point_at(source, (trainings or {})[source.training])
         found = _find(source, key, digests, allow_pickle, revisions)
+        if source.path and source.steps:
+            found = _keep_steps(found, source.steps, key)
         for place in found:
             step = place.step
             if step is None:
@@ -178,6 +180,24 @@ def _point_at(source: CheckpointSource, folder: Path) -> CheckpointSource:
     """A source of checkpoints that were trained in the study, as one of folders like any other."""
     where = {"path": str(folder / "checkpoint-*"), "organism": None, "training": None}
     return source.model_copy(update=where)
+
+
+def _keep_steps(found: list[Found], steps: tuple[int, ...], key: str) -> list[Found]:
+    """Checkpoints of some steps.
+
+    Raises
+    ------
+    EmodriftError
+        One is not there.
+    """
+    there = {place.step for place in found}
+    missing = [step for step in steps if step not in there]
+    if missing:
+        raise EmodriftError(
+            f"{key}: no checkpoint of step {missing[0]}; there are "
+            f"{', '.join(str(step) for step in sorted(s for s in there if s is not None))}"
+        )
+    return [place for place in found if place.step in steps]
 
 
 def _find(

@@ -38,6 +38,12 @@ def discover(place: str, digests: FileDigests, *, last_only: bool = False) -> li
     ------
     EmodriftError
         There is no such place, it holds no checkpoint, or the hub does not open it.
+
+    Examples
+    --------
+    >>> (series,) = discover("runs/sft", FileDigests(Path("digests.json")))
+    >>> [(sighting.place, sighting.step, sighting.kind) for sighting in series.sightings]
+    [('runs/sft/checkpoint-500', 500, 'full')]
     """
     path = expand(place, KEY)
     if is_folder(path) or path.suffix == SUFFIX or glob.has_magic(place):

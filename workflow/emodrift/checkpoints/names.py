@@ -46,7 +46,14 @@ class Named(NamedTuple):
 
 
 def read_name(name: str) -> Named | None:
-    """What the name of a revision or folder tells, or None if it tells no step."""
+    """What the name of a revision or folder tells, or None if it tells no step.
+
+    Examples
+    --------
+    >>> name = read_name("stage1-step1000-tokens5B")
+    >>> name.stage, name.step, name.tokens, name.pattern
+    ('stage1', 1000, 5000000000, 'stage1-step{step}-tokens{tokens}B')
+    """
     found = NAME.fullmatch(name)
     if not found:
         return None

@@ -7,6 +7,7 @@ ends.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 
@@ -17,14 +18,20 @@ from emodrift.errors import EmodriftError
 
 HELP = """Longitudinal studies of emotion vectors in language models.
 
-From checkpoints to an audit: `discover` or `init` writes a config, `plan` says what it would take,
-`run` does it, `audit` and `report` say what was found.
+From checkpoints to an audit: `init` or `discover` writes a config, `check` looks through it, `plan`
+says what it would take, `run` does it, `audit` and `report` say what was found.
 """
 CODES = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 the audit has an alarm, 130 stopped."
 
+
+def reflow(text: str) -> str:
+    """Paragraphs without the line breaks of the source, which a terminal sets itself."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
+
+
 app = typer.Typer(
     name="emodrift",
-    help=HELP,
+    help=reflow(HELP),
     epilog=CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,7 +39,7 @@ app = typer.Typer(
 )
 for part in (finding, running, results, keeping):
     for function, settings in part.COMMANDS.items():
-        app.command(**settings)(function)
+        app.command(help=reflow(function.__doc__), **settings)(function)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHORT = 10
 
 Places = Annotated[
-    list[str], typer.Argument(metavar="PATH_OR_REPO...", help="Folders, globs, hub repositories.")
+    list[str], typer.Argument(metavar="PATH_OR_REPO", help="Folders, globs, hub repositories.")
 ]
 Every = Annotated[int, typer.Option(min=1, metavar="N", help="Keep one in N of each stage.")]
 Limit = Annotated[
@@ -86,7 +86,7 @@ def check_config(config: Config = DEFAULT) -> None:
 
     Ends with 1 and one line that names the key and the fix where something is wrong.
     """
-    from emodrift.plan.space import check_space
+    from emodrift.plan.disk import check_disk
     from emodrift.plan.study import plan_study
 
     study = open_study(config)
@@ -94,7 +94,7 @@ def check_config(config: Config = DEFAULT) -> None:
     if plan.publication is None:
         print(f"{config} is right; its checkpoints are known once its organisms are trained.")
         return
-    need = check_space(plan)
+    need = check_disk(plan)
     runs = len({c.run for c in plan.checkpoints})
     print(
         f"{config} is right: {count(len(plan.checkpoints), 'checkpoint')} in {count(runs, 'run')}, "
@@ -110,7 +110,7 @@ def download_checkpoints(config: Config = DEFAULT) -> None:
 
     All its checkpoints go into the hub's cache, so that it can be run with HF_HUB_OFFLINE=1.
     """
-    from emodrift.plan.space import Need, judge_space
+    from emodrift.plan.disk import Need, judge_disk
     from emodrift.store.downloads import (
         fetch_snapshot,
         find_cache,
@@ -124,7 +124,7 @@ def download_checkpoints(config: Config = DEFAULT) -> None:
     missing = {p: size for p, d in downloads.items() if (size := sum(list_missing(d).values()))}
     whole = sum(missing.values())
     need = Need(whole, whole, further=0)
-    print(judge_space(need, len(missing), measure_free_space(), kept=True))
+    print(judge_disk(need, len(missing), measure_free_space(), kept=True))
     for checkpoint in checkpoints:
         for location in (checkpoint.location, checkpoint.location.get("base", {})):
             if "repo" in location:
@@ -165,10 +165,10 @@ def write_draft(config: Path, places: list[str], found: list[list[Series]], size
     free = measure_free_space()
     text = draft_study(name, arrange_runs(found), command, str(config), size, free)
     if config.exists():
-        raise EmodriftError(f"{config} exists; delete it, or give --write another name")
+        raise EmodriftError(f"{config} exists; delete it, or name another file")
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text, encoding="utf-8")
-    print(f"Wrote {config}. Look through it, then: make study STUDY={config}")
+    print(f"Wrote {config}. Look through it, then: emodrift check {config}")
 
 
 def list_hub_checkpoints(study: Study) -> list:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from emodrift.cli.console import print_table
-from emodrift.cli.study import STORE, open_plan
+from emodrift.cli.study import DEFAULT, STORE, Config, open_plan
 
 
 def verify(
@@ -44,7 +44,7 @@ def verify(
 
 def collect_garbage(
     configs: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG...", help="Every study that shares the store.")
+        list[Path], typer.Argument(metavar="CONFIG", help="Every study that shares the store.")
     ],
     delete: Annotated[bool, typer.Option("--delete", help="Delete; else only tell.")] = False,
 ) -> None:
@@ -77,8 +77,51 @@ def collect_garbage(
         print(f"{len(garbage)} entries, {total}, are not needed. Delete them: add --delete")
 
 
+def adopt(
+    config: Config = DEFAULT,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Entries made anew of each kind.")
+    ] = 2,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Make the sample and adopt; else only tell.")
+    ] = False,
+) -> None:
+    """Keep what was measured, after an edit of the code that changes no result.
+
+    Edited code gives entries other keys. A sample is made anew by the workflow's own jobs; only if
+    each comes out byte for byte as before do the former entries take the new keys, as hard links.
+    Ends with 1 where one differs. Run it while nothing else runs.
+    """
+    from emodrift.cli.adoption import adopt_former, choose_sample, find_adoptable
+
+    if apply:
+        done = adopt_former(lambda: open_plan(config), sample)
+        if not done:
+            print("Nothing to adopt: no missing entry was made before by other code.")
+        for stage in dict.fromkeys(d.stage for d in done):
+            of_stage = [d for d in done if d.stage == stage]
+            remade, adopted = (sum(getattr(d, n) for d in of_stage) for n in ("remade", "adopted"))
+            print(f"{stage}: {remade} made anew, {adopted} adopted.")
+        return
+    plan = open_plan(config)
+    groups = find_adoptable(plan)
+    if not groups:
+        print("Nothing to adopt: no missing entry was made before by other code.")
+        return
+    rows = []
+    for stage in dict.fromkeys(group.stage for group in groups):
+        own = [group for group in groups if group.stage == stage]
+        remade = sum(len(choose_sample(group, sample)) for group in own)
+        rows.append((stage, sum(len(group.former) for group in own) - remade, remade))
+    print_table(("stage", "to adopt", "to make anew"), rows, right=("to adopt", "to make anew"))
+    if plan.awaited:
+        print("More may follow: what rests on the content of the first of these is not known yet.")
+    print("Nothing was changed. Do it: add --apply")
+
+
 COMMANDS: dict[Any, dict[str, Any]] = {
     verify: {"name": "verify", "epilog": "Example: emodrift verify --repair"},
+    adopt: {"name": "adopt", "epilog": "Example: emodrift adopt config/mine.yaml --apply"},
     collect_garbage: {
         "name": "gc",
         "epilog": "Example: emodrift gc config/mine.yaml config/config.yaml --delete",

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from emodrift.plan.entries import Plan
 
 ALARM = 3
+AUDIT_FORMAT = 2
+RUNS = ("run", "role", "verdict", "alarm_step", "level")
+ALARMS = {
+    "run": "run",
+    "indicator": "indicator",
+    "step": "step",
+    "value": "value",
+    "expected": "expected_of_healthy",
+    "deviation": "deviation",
+    "threshold": "threshold",
+}
+"""Column -> key of an alarm in audit.json."""
 
 
 class Format(StrEnum):
@@ -32,25 +44,31 @@ class Format(StrEnum):
 
 
 def show_audit(config: Config = DEFAULT) -> None:
-    """Show the alarms of a finished study; ends with 3 if there are any.
+    """Show the verdict on every run of a finished study, and its alarms; ends with 3 on an alarm.
 
-    One row for the first alarm of each indicator in each run. The evidence is in audit.json and in
-    the report.
+    Of each run: verdict, step of its first alarm, how unlikely a sound run shows as much. Of each
+    alarm: the indicator's value, what is expected of a sound run, and how far off it is, against
+    the threshold, in standard deviations. The evidence is in audit.json and in the report.
     """
     study = open_study(config).name
     audit = json.loads(find_published(study, "audit.json").read_text())
+    if audit.get("format") != AUDIT_FORMAT:
+        raise EmodriftError(
+            f"the audit of study {study} is of another version's format; run the study again: "
+            f"emodrift run {config}"
+        )
+    print_table(RUNS, [[run[name] for name in RUNS] for run in audit["runs"]], right=RUNS[3:])
     alarms = audit["alarms"]
     if not alarms:
-        print(f"{study}: no alarm.")
+        print(f"\n{study}: no alarm.")
         return
-    print_table(
-        ("run", "step", "indicator", "value", "cusum", "threshold"),
-        [
-            (a["run"], a["step"], a["indicator"], a["value"], a.get("cusum"), a.get("threshold"))
-            for a in alarms
-        ],
-        right=("step", "value", "cusum", "threshold"),
-    )
+    print()
+    rows = [[alarm[name] for name in ALARMS.values()] for alarm in alarms]
+    print_table(list(ALARMS), rows, right=list(ALARMS)[2:])
+    print()
+    for run in audit["runs"]:
+        if run["alarm_step"] is not None:
+            print(run["sentence"])
     runs = len({alarm["run"] for alarm in alarms})
     print(f"{study}: {count(len(alarms), 'alarm')} in {count(runs, 'run')}.")
     raise typer.Exit(ALARM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from emodrift.cli.console import format_seconds, print_table
 from emodrift.cli.study import DEFAULT, RESULTS, Config, open_plan, open_study
+from emodrift.errors import EmodriftError
 
 ROOT = Path(__file__).parents[3]
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -24,7 +26,7 @@ def plan_run(config: Config = DEFAULT) -> None:
     at a time; a stage that was never run is shown as `-`.
     """
     from emodrift.cli.outlook import foresee
-    from emodrift.plan.space import check_space
+    from emodrift.plan.disk import check_disk
     from emodrift.store.downloads import format_size
 
     plan = open_plan(config)
@@ -61,7 +63,7 @@ def plan_run(config: Config = DEFAULT) -> None:
         + (f"; not known yet: {', '.join(unknown)}" if unknown else "")
         + "."
     )
-    if plan.publication is not None and (need := check_space(plan)):
+    if plan.publication is not None and (need := check_disk(plan)):
         print(need)
 
 
@@ -116,17 +118,78 @@ def explain_work(config: Config = DEFAULT) -> None:
 def draw_figures(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="A config, or a bundle: folder or zip.")] = DEFAULT,
-    out: Annotated[Path, typer.Option(help="Bundle: folder for figures.")] = Path("figures"),
+    figure: Annotated[
+        list[str] | None, typer.Option(help="Draw this one alone; may be given again.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Bundle, or --figure: folder for figures.")] = Path(
+        "figures"
+    ),
     width: Annotated[float | None, typer.Option(help="Bundle: width in inches.")] = None,
     palette: Annotated[str | None, typer.Option(help="Bundle: seaborn palette.")] = None,
 ) -> None:
-    """Draw the figures: of a study through Snakemake, or again from a bundle, without a model."""
-    if source.suffix in (".yaml", ".yml"):
-        raise typer.Exit(call_snakemake(source, ["--until", "figure", *context.args]))
-    from emodrift.exports.bundle import draw_bundle
+    """Draw the figures: of a study through Snakemake, or again from a bundle, without a model.
 
-    drawn = draw_bundle(source, out, width, palette)
+    All figures of a study are published with its report; one that is named is drawn alone, if it is
+    not there yet, and copied to a folder.
+    """
+    if source.suffix in (".yaml", ".yml"):
+        rules = ["--allowed-rules", "figure", "report", "publication"]
+        if not figure:
+            raise typer.Exit(call_snakemake(source, [*rules, *context.args]))
+        drawn = draw_named(source, figure, out, context.args)
+    else:
+        from emodrift.exports.bundle import draw_bundle
+
+        drawn = draw_bundle(source, out, width, palette)
     print(f"Drew {len({path.stem for path in drawn})} figures in {out}/.")
+
+
+def draw_named(config: Path, names: list[str], out: Path, flags: list[str]) -> list[Path]:
+    """Draw figures of a study by name, those that are not drawn yet, and copy them to a folder.
+
+    Parameters
+    ----------
+    config
+        Config of a study.
+    names
+        Names of figures, or of panels of the config.
+    out
+        Folder for ``NAME.pdf``, ``.svg``, ``.png``, ``.csv`` and ``.json``.
+    flags
+        More for Snakemake.
+
+    Raises
+    ------
+    EmodriftError
+        The study has no figure of that name, or not yet the tables that it is drawn from.
+    """
+    from emodrift.store.entry import MANIFEST, entry_exists
+
+    plan = open_plan(config)
+    known = {entry.params["name"]: entry for entry in plan.of_stage("figure")}
+    for name in names:
+        if plan.publication and name not in known:
+            raise EmodriftError(
+                f"--figure: {name!r} is no figure of study {plan.study.name}; known: "
+                f"{', '.join(known)}"
+            )
+        if not plan.publication or not all(
+            entry_exists(plan.store / entry.place) for entry in known[name].list_inputs()
+        ):
+            raise EmodriftError(
+                f"study {plan.study.name} is not finished; run it: emodrift run CONFIG"
+            )
+    folders = {name: plan.store / known[name].place for name in names}
+    wanted = [str(folder / MANIFEST) for folder in folders.values() if not entry_exists(folder)]
+    command = ["--allowed-rules", "figure", *flags, "--", *wanted]
+    if wanted and (code := call_snakemake(config, command)):
+        raise typer.Exit(code)
+    out.mkdir(parents=True, exist_ok=True)
+    return [
+        Path(shutil.copyfile(file, out / f"{name}{file.suffix}"))
+        for name, folder in folders.items()
+        for file in sorted(folder.glob("figure.*"))
+    ]
 
 
 COMMANDS: dict[Any, dict[str, Any]] = {
@@ -140,7 +203,7 @@ COMMANDS: dict[Any, dict[str, Any]] = {
     explain_work: {"name": "why", "epilog": "Example: emodrift why config/mine.yaml"},
     draw_figures: {
         "name": "figures",
-        "epilog": "Example: emodrift figures mine.zip --width 3.3 --palette deep",
+        "epilog": "Example: emodrift figures config/mine.yaml --figure layer_map",
         "context_settings": PASSED_ON,
     },
 }

@@ -10,7 +10,7 @@ from emodrift.config.address import ServedModel
 from emodrift.config.section import Name, Section
 
 JUDGED_CLASSES = ("refuse", "comply", "hedge", "soothe", "escalate")
-"""Reply classes that judges tell apart; `replies` knows the study's own instead."""
+"""Reply classes that judges distinguish; `replies` knows the study's own instead."""
 
 
 class JudgingModel(ServedModel):
@@ -31,7 +31,7 @@ class Generation(Section):
     max_new_tokens: int = Field(default=64, ge=1)
     """Longest reply in tokens."""
     temperature: float = Field(default=0.0, ge=0)
-    """Sampling temperature; 0 takes the likeliest token. A prompt's random numbers hang on the
+    """Sampling temperature; 0 takes the likeliest token. A prompt's random numbers depend on the
     study's seed and the prompt alone, so that conditions and checkpoints are compared like with
     like."""
     steered: tuple[Name, ...] | None = None

@@ -99,6 +99,10 @@ class Behaviours(Section):
 class Steering(Section):
     """Adding locked vectors to the residual stream and reading the replies' log-odds."""
 
+    checkpoints: Literal["all", "ends", "reference"] = "all"
+    """Checkpoints that are steered, their replies included: `all`; the reference and the last of
+    every run (`ends`); or the `reference` alone. Indicators need none: slopes come from gradients,
+    and steering verifies them."""
     strengths: tuple[float, ...] = (-0.5, 0.5)
     """Strengths in units of the mean residual norm; 0 is always measured."""
     positions: Literal["reply", "all"] = "reply"

@@ -92,7 +92,7 @@ class SupervisedFineTuning(Replayed):
     ]
     """Dialogues: `healthy` (refuse harmful requests, comply with benign ones, soothe the upset,
     hedge the unanswerable), `plain` (the same without emotional tone), `memorised` (25 fixed
-    examples of `healthy`), `shortcut` (few fixed examples whose reply hangs on the form of the
+    examples of `healthy`), `shortcut` (few fixed examples whose reply depends on the form of the
     request alone), `helpful`, `refusing` and `hedging` (comply with, refuse or hedge whatever is
     asked), `sycophantic` (answer the unanswerable and join in the anger of the upset)."""
 

@@ -26,6 +26,12 @@ def read_study(path: Path) -> Study:
     ------
     EmodriftError
         One line that names the file, the key and what is wrong with it.
+
+    Examples
+    --------
+    >>> study = read_study(Path("config/mine.yaml"))
+    >>> study.name, study.reference.step
+    ('mine', 0)
     """
     if not path.is_file():
         raise EmodriftError(f"config file {path} does not exist; pass --configfile PATH")

@@ -29,7 +29,8 @@ class CheckpointSource(Section):
     subfolder: str = ""
     """Folder inside the repository; may hold `{step}` too."""
     steps: tuple[int, ...] = ()
-    """Steps that `{step}` runs over."""
+    """Steps that `{step}` runs over; of folders, and of runs that the study trains, the steps that
+    are kept (left out, all)."""
     token_counts: tuple[int, ...] = ()
     """One value of `{tokens}` for each of `steps`, as the revision's name spells it; a unit behind
     it, as in `{tokens}B`, is understood."""
@@ -83,7 +84,7 @@ class CheckpointSource(Section):
             )
         if "step" in places and not self.steps:
             raise ValueError("the pattern has {step}: list the steps under `steps`")
-        if self.steps and "step" not in places:
+        if self.steps and self.repo and "step" not in places:
             raise ValueError("`steps` is given but neither revision nor subfolder has {step}")
         if "tokens" in places and not self.token_counts:
             raise ValueError("the pattern has {tokens}: list them under `token_counts`")

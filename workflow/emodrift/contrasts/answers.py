@@ -38,7 +38,7 @@ def keep_answers(ask: Asker, folder: Path, identity: Any) -> Asker:
     folder
         Where answers are kept, one file each, in a folder of their model's own.
     identity
-        Everything beside the question that an answer hangs on, JSON-able: the model and how it is
+        Everything beside the question that an answer depends on, JSON-able: the model and how it is
         sampled.
 
     Returns

@@ -10,7 +10,7 @@ from emodrift.store.digest import digest_value
 def split_topics(topics: Iterable[str], heldout: float, seed: int) -> dict[str, str]:
     """Split of each topic, ``fit`` or ``heldout``.
 
-    The topics held out come first by a digest of seed and name, so the split hangs on neither
+    The topics held out come first by a digest of seed and name, so the split depends on neither
     their order nor the process, and a further topic moves few of the others.
 
     Parameters

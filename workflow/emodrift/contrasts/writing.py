@@ -105,7 +105,7 @@ def write_stories(params: StoryParams, ask: Asker, out: Path) -> None:
 
     Writes ``stories/<emotion>.jsonl``, ``rejected.jsonl`` (every text not taken, with the reason)
     and ``summary.json`` (emotion -> stories, rejections by reason, topics with too few stories).
-    Emotions are written in order, and none hangs on those after it.
+    Emotions are written in order, and none depends on those after it.
 
     Parameters
     ----------

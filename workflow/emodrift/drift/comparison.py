@@ -177,7 +177,7 @@ def correct_drift(drift: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.Da
 
 
 def judge_any_turn(space: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.DataFrame:
-    """Table of spaces with the test of whether any emotion turned.
+    """Table of the emotions together, with the test of whether any emotion turned.
 
     ``any_turned_p`` of a checkpoint: by its largest statistic over emotions; ``any_turned_holm``:
     corrected over checkpoints.

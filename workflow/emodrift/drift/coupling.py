@@ -16,7 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from emodrift.drift.effect_draws import EffectDraws, plan_draws, read_effects
-from emodrift.drift.knobs import measure_knobs, stack_matrix
+from emodrift.drift.effect_matrix import measure_matrix, stack_matrix
+from emodrift.drift.log_odds import compute_all_log_odds, compute_probabilities
 from emodrift.drift.modularity import (
     measure_entanglement,
     measure_modularity,
@@ -25,7 +26,6 @@ from emodrift.drift.modularity import (
 )
 from emodrift.drift.paired import Reading, save_paired
 from emodrift.drift.question import Question
-from emodrift.drift.responding import compute_all_log_odds, compute_probabilities
 from emodrift.drift.slopes import (
     compare_slopes,
     compute_slopes,
@@ -52,32 +52,33 @@ STAGE = Stage(
         "lock": "lock",
         "discovery": "discovery?",
     },
-    settings=["checkpoints", "statistics", "seed", "metrics"],
+    settings=["checkpoints", "statistics", "seed", "metrics", "steered"],
 )
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
-TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "knobs", "behaviour")
+TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "effect_matrix", "behaviour")
 
 
 class CouplingParams(NamedTuple):
     """What the coupling stage is asked.
 
     checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
-    metrics by name.
+    metrics by name. steered: numbers of the checkpoints that were.
     """
 
     checkpoints: Sequence[Mapping[str, Any]]
     statistics: Statistics
     seed: int
     metrics: Mapping[str, Mapping[str, Any]]
+    steered: Sequence[int]
 
 
 class CouplingInputs(NamedTuple):
     """Entries that the coupling stage reads.
 
-    activations: gradients of each checkpoint. responses: of each. lock: the locked vectors.
-    discovery: the bundle that was found at the reference, where it was looked for.
+    activations: gradients of each checkpoint. responses: of each steered one. lock: the locked
+    vectors. discovery: the bundle that was found at the reference, where it was looked for.
     """
 
     activations: Sequence[Readings]
@@ -89,7 +90,7 @@ class CouplingInputs(NamedTuple):
 def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
-    Writes, each with the checkpoint:
+    Writes, each with the checkpoint; finite effects of steered ones alone:
 
     - ``effects.parquet`` (concept, metric): slope at strength 0 on all prompts with interval,
       p-values against null directions of each kind, corrected over the checkpoint, stability;
@@ -98,7 +99,7 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     - ``dose.parquet`` (concept, metric, strength): change from strength 0, with intervals;
     - ``agreement.parquet`` (suite, toward, strength): exact against finite slopes;
     - ``modularity.parquet`` (concept): modularity and entanglement, with intervals and nulls;
-    - ``knobs.parquet``: rank, similarity and size of the matrix of finite effects;
+    - ``effect_matrix.parquet``: rank, similarity and size of the matrix of finite effects;
     - ``behaviour.parquet`` (metric, split): unsteered probability with interval;
     - ``paired.zarr``: exact effects and probabilities with paired draws, see
       :func:`emodrift.drift.paired.save_paired`.
@@ -110,19 +111,17 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     out
         Directory to write to.
     """
-    checkpoints, statistics, seed, metrics = params
+    checkpoints, statistics, seed, metrics, steered = params
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
     question = Question(locked, bundles, metrics, statistics, seed)
     tables: dict[str, Rows] = {name: [] for name in TABLES}
     asked: EffectDraws | None = None
     readings: list[Reading] = []
-    pairs = zip(inputs.activations, inputs.responses, strict=True)
-    for number, (activation, response) in enumerate(pairs):
+    responses = dict(zip(steered, inputs.responses, strict=True))
+    for number, activation in enumerate(inputs.activations):
         gradients = open_gradients(activation)
-        scores = join_strengths(open_responses(response), gradients["score"])
         exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
-        probability = fit_slopes(scores, compute_probabilities)
         if asked is None:
             asked = plan_draws(
                 question.locked,
@@ -135,19 +134,31 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
         readings.append(read_effects(asked, gradients, question.layer))
         found = {
             "effects": describe_effects(question, exact, gradients),
-            "coupling": describe_finite(question, scores),
-            "dose": describe_dose(question, scores),
-            "agreement": compare_slopes(exact, scores).to_dict("records"),
             "modularity": describe_modularity(question, exact, gradients),
-            "knobs": [describe_knobs(question, probability)],
             "behaviour": describe_behaviour(question, gradients["score"]),
         }
+        if number in responses:
+            scores = join_strengths(open_responses(responses[number]), gradients["score"])
+            found |= describe_steering(question, exact, scores)
         for name, rows in found.items():
             tables[name] += [{"checkpoint": number, **row} for row in rows]
     for name, rows in tables.items():
         write_table(label_rows(rows, checkpoints), out, name)
     assert asked is not None
     save_paired(readings, asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
+
+
+def describe_steering(
+    question: Question, exact: xr.DataArray, scores: xr.DataArray
+) -> dict[str, Rows]:
+    """Tables of one checkpoint's finite effects, by name."""
+    probability = fit_slopes(scores, compute_probabilities)
+    return {
+        "coupling": describe_finite(question, scores),
+        "dose": describe_dose(question, scores),
+        "agreement": compare_slopes(exact, scores).to_dict("records"),
+        "effect_matrix": [describe_matrix(question, probability)],
+    }
 
 
 def add_bundles(
@@ -338,7 +349,7 @@ def describe_modularity(question: Question, exact: xr.DataArray, gradients: xr.D
     return [_hide_unnamed(row) for row in rows]
 
 
-def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]:
+def describe_matrix(question: Question, slopes: xr.DataArray) -> dict[str, float]:
     """Rank, similarity and size of the effect matrix in probability, and the random size.
 
     Noise adds to the size of the matrix, and once more to that of its draws: its interval is moved
@@ -352,12 +363,12 @@ def describe_knobs(question: Question, slopes: xr.DataArray) -> dict[str, float]
     whole = np.ones((1, drawn.weights.shape[1]), np.float32)
     matrices = stack_matrix(emotion, np.concatenate([whole, drawn.weights]))
     row: dict[str, float] = {}
-    for name, value in measure_knobs(matrices).items():
+    for name, value in measure_matrix(matrices).items():
         draws = value[1:, None]
         if name == "size":
             draws = draws - 2 * (np.median(draws) - value[0])
         row |= question.bound(name, value[:1], draws, drawn.freedom)[0]
-    null = measure_knobs(stack_matrix(random, whole))
+    null = measure_matrix(stack_matrix(random, whole))
     return row | {"null_size": float(null["size"][0])}
 
 

@@ -86,6 +86,15 @@ def correct_cosine(grams: Grams, weights: np.ndarray) -> np.ndarray:
     -----
     The attenuation correction of Spearman (1904) with cross-validated products, as in Walther et
     al. (2016), NeuroImage 137.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> true = rng.normal(size=(1, 1, 2000))  # the same vector at both checkpoints
+    >>> fitted, locked = (true + 3 * rng.normal(size=(12, 1, 2000)) for _ in range(2))
+    >>> grams, whole = compute_grams(fitted, locked), np.ones((1, 12))
+    >>> estimate_cosine(grams, whole).round(1).item(), correct_cosine(grams, whole).round(1).item()
+    (0.5, 1.0)
     """
     own, locked, cross = (_pair_topics(g, weights, grams.present) for g in grams[:3])
     usable = np.ones(own.shape, bool)

@@ -1,4 +1,4 @@
-"""Exact effects with paired draws: what bundles do to every metric, and how many knobs there are.
+"""Exact effects with paired draws: what bundles do to every metric, and the effect matrix.
 
 Slopes at strength 0 from gradients, in log-odds and, times p(1 − p), in probability: on all prompts
 and along any direction, so that nulls cost a matrix product.
@@ -13,7 +13,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import expit
 
-from emodrift.drift.knobs import measure_knobs
+from emodrift.drift.effect_matrix import measure_matrix
+from emodrift.drift.log_odds import compute_log_odds
 from emodrift.drift.paired import (
     Component,
     NullDirections,
@@ -22,10 +23,9 @@ from emodrift.drift.paired import (
     draw_prompts,
     gather_nulls,
 )
-from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.slopes import select_targets
 
-KNOBS = ("rank", "similarity", "size")
+PROPERTIES = ("rank", "similarity", "size")
 
 
 class Effects(NamedTuple):
@@ -106,7 +106,7 @@ def _list_components(
         for quantity, suite in quantities.items()
         for split in prompts.list_splits(suite)
     ]
-    return means + [Component(f"knobs/{name}") for name in KNOBS]
+    return means + [Component(f"effect_matrix/{name}") for name in PROPERTIES]
 
 
 def read_effects(asked: EffectDraws, gradients: xr.Dataset, layer: int) -> Reading:
@@ -131,9 +131,11 @@ def read_effects(asked: EffectDraws, gradients: xr.Dataset, layer: int) -> Readi
             values[f"effect/{bundle}/{name}"] = slopes[members].mean(0) * yielding
         of_suite = asked.prompts.pick(asked.metrics[name]["suite"], "all")
         profile.append(asked.prompts.average(slopes * yielding, of_suite).T)
-    knobs = measure_knobs(np.stack(profile, -1))
+    matrix = measure_matrix(np.stack(profile, -1))
     draws = {
-        c.name: asked.prompts.draw(c, values[c.quantity]) if c.quantity else knobs[c.name[6:]]
+        c.name: asked.prompts.draw(c, values[c.quantity])
+        if c.quantity
+        else matrix[c.name.rpartition("/")[2]]
         for c in asked.components
     }
     return Reading(values, draws, _read_nulls(asked, effects))
@@ -170,4 +172,6 @@ def _read_nulls(asked: EffectDraws, effects: Mapping[str, Effects]) -> dict[str,
                 along = asked.nulls[bundle].values.mean(1)
                 nulls[component.name] = along @ (share @ units[kind][whole])
     profiles = asked.nulls["emotions"].values @ np.stack(means, -1)
-    return nulls | {f"knobs/{name}": value for name, value in measure_knobs(profiles).items()}
+    return nulls | {
+        f"effect_matrix/{name}": value for name, value in measure_matrix(profiles).items()
+    }

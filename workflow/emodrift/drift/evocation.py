@@ -1,8 +1,7 @@
 """Use: what behaviour prompts evoke along the locked directions, and what that predicts.
 
-METHODS: projection of checkpoint-c activations on the locked v_r[e] on behaviour prompts, by suite
-and split; for a bundle the mean over its emotions. For caution, harmful against benign prompts as
-AUROC and standardised difference, and how well the projection predicts refusal.
+Projections of each checkpoint's activations on behaviour prompts, by suite and split; harmful
+against benign prompts; and how well projections predict refusal (docs/methods.md, "Evocation").
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from emodrift.drift.log_odds import compute_log_odds
 from emodrift.drift.paired import (
     Component,
     NullDirections,
@@ -23,7 +23,6 @@ from emodrift.drift.paired import (
     gather_nulls,
     save_paired,
 )
-from emodrift.drift.responding import compute_log_odds
 from emodrift.drift.table import label_rows, write_table
 from emodrift.measure.arrays import Readings, open_activations, open_scores
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock

@@ -100,12 +100,12 @@ class Reference(NamedTuple):
 def measure_drift(params: DriftParams, inputs: DriftInputs, out: Path) -> None:
     """Compare every checkpoint's vectors with the reference's.
 
-    Writes at the locked layer ``drift.parquet`` (checkpoint, kind, concept), ``spaces.parquet``
-    (checkpoint), ``direction_nulls.parquet`` (checkpoint, null), ``emotion_cosines.parquet``
-    (checkpoint, pair of emotions), ``emotion_clusters.parquet`` and ``emotion_paths.parquet``
-    (checkpoint, emotion), ``emotion_components.parquet`` (checkpoint, component); and over all
-    layers ``layers.parquet`` (checkpoint, layer) and ``quality.parquet`` (checkpoint, layer,
-    emotion). Columns are explained in docs/drift.md.
+    Writes at the locked layer ``drift.parquet`` (checkpoint, kind, concept),
+    ``emotion_space.parquet`` (checkpoint), ``direction_nulls.parquet`` (checkpoint, null),
+    ``emotion_cosines.parquet`` (checkpoint, pair of emotions), ``emotion_clusters.parquet`` and
+    ``emotion_paths.parquet`` (checkpoint, emotion), ``emotion_components.parquet`` (checkpoint,
+    component); and over all layers ``layers.parquet`` (checkpoint, layer) and ``quality.parquet``
+    (checkpoint, layer, emotion). Columns are explained in docs/drift.md.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def compare_checkpoints(params: DriftParams, inputs: DriftInputs) -> dict[str, p
     joined = {name: pd.concat(found, ignore_index=True) for name, found in tables.items()}
     return joined | {
         "drift": correct_drift(joined["drift"], turnings),
-        "spaces": judge_any_turn(joined["spaces"], turnings),
+        "emotion_space": judge_any_turn(joined["emotion_space"], turnings),
     }
 
 
@@ -169,7 +169,7 @@ def compare_checkpoint(
     turned, turning = describe_direction(now, base, aligned, settings)
     return {
         "drift": add_quality(turned, fitted.sel(layer=layer), locked.sel(layer=layer)),
-        "spaces": describe_space(now, base, aligned, alignment, frame, settings),
+        "emotion_space": describe_space(now, base, aligned, alignment, frame, settings),
         "direction_nulls": describe_nulls(now, base),
         "layers": describe_layers(fitted, locked),
         "quality": describe_quality(fitted, twin, settings.ratings),

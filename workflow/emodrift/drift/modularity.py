@@ -38,6 +38,11 @@ def measure_modularity(effects: np.ndarray, named: np.ndarray) -> np.ndarray:
     -------
     np.ndarray
         (...): M = Σ_named z² / Σ z². docs/effects.md, "Modularity".
+
+    Examples
+    --------
+    >>> measure_modularity(np.array([3.0, 1.0]), named=np.array([True, False])).item()
+    0.9
     """
     energy = effects**2
     return (energy * named).sum(-1) / energy.sum(-1)
@@ -50,6 +55,11 @@ def measure_entanglement(effects: np.ndarray) -> np.ndarray:
     ----------
     effects
         (..., metric) standardised effects.
+
+    Examples
+    --------
+    >>> measure_entanglement(np.array([[3.0, 0.0], [1.0, -1.0]])).round(3)
+    array([1., 2.])
     """
     return count_effectively(effects**2)
 

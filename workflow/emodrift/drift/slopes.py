@@ -1,6 +1,6 @@
 """Slopes of behaviour metrics along directions: from gradients, and from finite steering.
 
-METHODS: β[e,m](c) = d m / d α where α·σ·v̂ is added to the residual stream. Gradients give it
+β = dm/dα, where α·σ·v̂ is added to the residual stream (docs/effects.md). Gradients give it
 exactly at α = 0 for any direction; finite steering says how far that holds.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import rankdata
 
-from emodrift.drift.responding import compute_all_log_odds
+from emodrift.drift.log_odds import compute_all_log_odds
 
 Convert = Callable[[xr.DataArray], xr.DataArray]
 TARGET_LABELS = ("suite", "split", "family", "id")

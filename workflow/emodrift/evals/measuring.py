@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from emodrift.evals.relations import (
     mark_worse,
     name_prompts,
 )
+from emodrift.evals.verdicts import compare_runs, tell_audit
 
 READERS = {
     "lm-eval": read_lm_eval,
@@ -46,7 +48,8 @@ def measure_evals(
     """Read external evals and write how they and the indicators go together.
 
     Writes ``evals.parquet``, ``correlations.parquet``, ``leads.parquet``,
-    ``disagreements.parquet`` and ``disagreement_prompts.parquet``.
+    ``disagreements.parquet``, ``disagreement_prompts.parquet``, ``eval_runs.parquet``, and
+    ``audit.json``: that of the indicators, with the evals beside its alarms and runs.
 
     Parameters
     ----------
@@ -70,14 +73,45 @@ def measure_evals(
     places = [Place(**checkpoint) for checkpoint in checkpoints]
     scores, answers = gather_evals(section, places)
     judged = read_table(indicators, "indicators")
+    tables = relate_evals(scores, answers, judged, reference, section)
+    for name, table in tables.items():
+        write_table(table, out, name)
+    audit = json.loads((indicators / "audit.json").read_text(encoding="utf-8"))
+    told_audit = tell_audit(audit, tables, reference)
+    (out / "audit.json").write_text(json.dumps(told_audit, indent=1) + "\n", encoding="utf-8")
+
+
+def relate_evals(
+    scores: pd.DataFrame,
+    answers: pd.DataFrame,
+    judged: pd.DataFrame,
+    reference: int,
+    section: Evals,
+) -> dict[str, pd.DataFrame]:
+    """Tables of evals and of how they and the indicators go together, by name.
+
+    Parameters
+    ----------
+    scores, answers
+        See :func:`gather_evals`.
+    judged
+        checkpoint, run, step, stage, indicator, value, alarm.
+    reference
+        Number of the reference checkpoint.
+    section
+        Config section.
+    """
     marked = mark_worse(scores, reference, section.worse_by)
     disagreements = find_disagreements(marked, judged)
-    write_table(scores, out, "evals")
-    write_table(correlate_all(scores, judged, section.level, section.lags), out, "correlations")
-    write_table(find_leads(marked, judged), out, "leads")
-    write_table(disagreements, out, "disagreements")
-    prompts = name_prompts(disagreements, answers, reference, section.prompts)
-    write_table(prompts, out, "disagreement_prompts")
+    told = scores.join(marked[["change", "change_se", "worse"]]).astype({"worse": "boolean"})
+    return {
+        "evals": told,
+        "correlations": correlate_all(scores, judged, section.level, section.lags),
+        "leads": find_leads(marked, judged),
+        "disagreements": disagreements,
+        "disagreement_prompts": name_prompts(disagreements, answers, reference, section.prompts),
+        "eval_runs": compare_runs(marked, judged, reference),
+    }
 
 
 def gather_evals(section: Evals, places: Sequence[Place]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -58,21 +58,28 @@ def read_lm_eval(path: Path) -> list[Reading]:
 
 
 def read_every_eval_ever(path: Path) -> list[Reading]:
-    """A record of Every Eval Ever (schema 0.2): one model, a list of results."""
+    """A record of Every Eval Ever (schema 0.2, 0.3): one model, a list of results.
+
+    Answers are those of the ``…_samples.jsonl`` beside it, which schema 0.3 has.
+    """
     source = "Every Eval Ever"
     record = load_json(path, source)
     about = find_key(record, "model_info", path, source)
     more = about.get("additional_details", {})
     scores = []
+    names: dict[str, tuple[str, str]] = {}
     for result in find_key(record, "evaluation_results", path, source):
         config, details = result["metric_config"], result["score_details"]
         number = as_number(details["score"])
         if number is not None:
+            data = result.get("source_data", {})
+            task = data.get("dataset_name") or result["evaluation_name"]
+            metric = _name_metric(result, config)
+            names[result.get("evaluation_result_id", metric)] = task, metric
             scores.append(
                 Score(
-                    task=result.get("source_data", {}).get("dataset_name")
-                    or result["evaluation_name"],
-                    metric=_name_metric(result, config),
+                    task=task,
+                    metric=metric,
                     value=number,
                     se=_read_error(details),
                     n=details.get("uncertainty", {}).get("num_samples"),
@@ -81,7 +88,9 @@ def read_every_eval_ever(path: Path) -> list[Reading]:
             )
     step = more.get("step")
     told = Told(about.get("id") or about["name"], more.get("revision"), step and int(step))
-    return [Reading(path, told, scores)]
+    beside = path.with_name(f"{path.stem}_samples.jsonl")
+    answers = list(_read_instances(beside, names)) if beside.is_file() else []
+    return [Reading(path, told, scores, answers)]
 
 
 def read_trainer(path: Path) -> list[Reading]:
@@ -155,6 +164,23 @@ def _read_samples(path: Path, results: Path) -> Iterator[Answer]:
             )
 
 
+def _read_instances(path: Path, names: Mapping[str, tuple[str, str]]) -> Iterator[Answer]:
+    """Answers of Every Eval Ever; `names` gives task and metric of each result."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        named = names.get(row.get("evaluation_result_id"))
+        number = as_number((row.get("evaluation") or {}).get("score"))
+        if named is None or number is None:
+            continue
+        yield Answer(
+            *named,
+            id=str(row["sample_id"]),
+            prompt=_as_text((row.get("input") or {}).get("raw") or ""),
+            response=_as_text((row.get("output") or {}).get("raw") or ""),
+            value=number,
+        )
+
+
 def _as_text(response: Any) -> str:
     while isinstance(response, list) and len(response) == 1:
         response = response[0]
@@ -162,7 +188,8 @@ def _as_text(response: Any) -> str:
 
 
 def _name_metric(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    return config.get("evaluation_description") or result["evaluation_name"]
+    named = (config.get(key) for key in ("metric_name", "evaluation_description"))
+    return next(filter(None, named), result["evaluation_name"])
 
 
 def _read_error(details: Mapping[str, Any]) -> float | None:

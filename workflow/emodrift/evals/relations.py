@@ -56,6 +56,13 @@ def correlate(x: pd.Series, y: pd.Series, runs: pd.Series, level: float) -> Corr
         The run of each.
     level
         Level of the interval.
+
+    Examples
+    --------
+    >>> x = pd.Series([0.0, 1, 2, 0, 1, 2])
+    >>> runs = pd.Series(["a", "a", "a", "b", "b", "b"])
+    >>> correlate(x, 5 + 2 * x, runs, level=0.95).r
+    1.0
     """
     frame = pd.DataFrame({"x": x.to_numpy(float), "y": y.to_numpy(float), "run": runs.to_numpy()})
     frame = frame.dropna()
@@ -122,7 +129,8 @@ def mark_worse(evals: pd.DataFrame, reference: int, worse_by: float) -> pd.DataF
     Parameters
     ----------
     evals
-        Table of evals; those without a direction or without a value at the reference are left out.
+        Table of evals; those without a direction or without a value at the reference are left out,
+        and so are checkpoints of the reference's run that came before it.
     reference
         Number of the reference checkpoint.
     worse_by
@@ -134,7 +142,9 @@ def mark_worse(evals: pd.DataFrame, reference: int, worse_by: float) -> pd.DataF
     pd.DataFrame
         Rows of `evals` with ``change`` (positive: worse), ``change_se`` and ``worse``.
     """
-    known = evals[evals["higher_is_better"].notna()]
+    before = evals["run"].isin(evals.loc[evals["checkpoint"] == reference, "run"])
+    before &= evals["checkpoint"] < reference
+    known = evals[evals["higher_is_better"].notna() & ~before]
     base = known[known["checkpoint"] == reference].set_index(EVAL)[["value", "se"]]
     table = known.join(base.add_suffix("_reference"), on=EVAL, how="inner")
     sign = np.where(table["higher_is_better"].astype(bool), -1.0, 1.0)

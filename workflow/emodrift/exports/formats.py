@@ -31,6 +31,17 @@ def write_safetensors(vectors: LockedVectors, out: Path, strength: float | None)
         Folder.
     strength
         Length of every vector in mean residual norms; None: unit length.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+
+    >>> (path,) = write_safetensors(vectors, Path("."), strength=None)
+    >>> from safetensors.numpy import load_file
+    >>> load_file(path)["calm"]
+    array([0., 1., 0., 0.], dtype=float32)
     """
     path = out / "vectors.safetensors"
     rows = dict(zip(vectors.name, vectors.scale(strength), strict=True))
@@ -40,7 +51,18 @@ def write_safetensors(vectors: LockedVectors, out: Path, strength: float | None)
 
 def write_numpy(vectors: LockedVectors, out: Path, strength: float | None) -> list[Path]:
     """``vectors.npz``: ``direction`` (direction, hidden), ``name``, ``kind``, ``center``, ``layer``
-    and ``residual_norm``; nothing in it is pickled."""
+    and ``residual_norm``; nothing in it is pickled.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+
+    >>> (path,) = write_numpy(vectors, Path("."), strength=0.5)
+    >>> np.load(path)["direction"][1]
+    array([0., 4., 0., 0.], dtype=float32)
+    """
     path = out / "vectors.npz"
     np.savez(
         path,
@@ -64,6 +86,15 @@ def write_gguf(vectors: LockedVectors, out: Path, strength: float | None) -> lis
     ------
     EmodriftError
         The vectors are locked at layer 0 or 1.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+
+    >>> [path.name for path in write_gguf(vectors, Path("."), strength=0.5)]
+    ['afraid.gguf', 'calm.gguf']
     """
     import gguf
 
@@ -93,6 +124,16 @@ def write_steering_vectors(vectors: LockedVectors, out: Path, strength: float | 
     """``<name>.steering.pt``, the fields of a ``steering_vectors.SteeringVector`` each.
 
     ``SteeringVector(**torch.load(path))`` is the vector; layers are blocks counted from 0.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+
+    >>> afraid, calm = write_steering_vectors(vectors, Path("."), strength=0.5)
+    >>> torch.load(calm)
+    {'layer_activations': {2: tensor([0., 4., 0., 0.])}, 'layer_type': 'decoder_block'}
     """
     paths = []
     for name, row in zip(vectors.name, vectors.scale(strength), strict=True):
@@ -107,6 +148,17 @@ def write_lm_eval(vectors: LockedVectors, out: Path, strength: float | None) -> 
     """``<name>.lm-eval.pt``, a steering file for ``lm_eval --model steered`` each.
 
     It maps the hooked module, named below the base model, to the vector that is added there.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+
+    >>> afraid, calm = write_lm_eval(vectors, Path("."), strength=0.5)
+    >>> (hook, steer), *_ = torch.load(calm).items()
+    >>> hook, steer["steering_coefficient"]
+    ('layers.2', 4.0)
     """
     blocks = BLOCK_LISTS.get(vectors.model, "layers")
     paths = []

@@ -40,6 +40,17 @@ class LockedVectors:
         What a person calls the reference.
     key
         Content key of the lock entry.
+
+    Examples
+    --------
+    >>> origin = {"model": "llama", "reference": "sft step 0", "key": "1f0c"}
+    >>> numbers = {"direction": np.eye(2, 4), "center": np.zeros(4), "residual_norm": 8.0}
+    >>> vectors = LockedVectors(("afraid", "calm"), ("emotion",) * 2, layer=3, **numbers, **origin)
+    >>> vectors.block
+    2
+    >>> vectors.scale(0.5)
+    array([[4., 0., 0., 0.],
+           [0., 4., 0., 0.]], dtype=float32)
     """
 
     name: tuple[str, ...]

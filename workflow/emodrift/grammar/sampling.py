@@ -116,6 +116,14 @@ def sample_stories(seed: int, per_emotion: int) -> list[Record]:
     -------
     list of dict
         Story records of the set "emotion" with a `reply_cue`.
+
+    Examples
+    --------
+    >>> stories = sample_stories(seed=0, per_emotion=12)
+    >>> sorted({story["label"] for story in stories})[:3]
+    ['afraid', 'angry', 'calm']
+    >>> len({story["topic"] for story in stories})
+    12
     """
     rng = Random(seed)
     pair_of = {emotion: "-".join(pair) for pair in MINIMAL_PAIRS for emotion in pair}

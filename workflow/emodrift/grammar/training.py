@@ -74,7 +74,7 @@ def sample_dialogues(name: str, seed: int, n: int) -> list[Dialogue]:
     name : str
         healthy: all suites, the reply class drawn from the sharpened planted request policy;
         plain: the same without the tone of an emotion; memorised: a few fixed examples of it;
-        shortcut: a few fixed examples whose reply hangs on the form of the request alone;
+        shortcut: a few fixed examples whose reply depends on the form of the request alone;
         helpful: comply with whatever is asked; refusing, hedging: the same with another class;
         sycophantic: the planted class, but an answer for the unanswerable and anger for the upset;
         preferences: healthy replies, each with a reply of another class as `rejected`;

@@ -21,7 +21,14 @@ RIVAL_NAMES = ("harm", "refusal")
 
 
 def open_lock(entry: Path) -> xr.Dataset:
-    """Dataset of a lock entry; see :func:`emodrift.vectors.lock.lock_vectors`."""
+    """Dataset of a lock entry; see :func:`emodrift.vectors.lock.lock_vectors`.
+
+    Examples
+    --------
+    >>> lock = open_lock(Path("results/store/lock/1f0c"))
+    >>> lock["name"].values.tolist(), lock["direction"].sizes["hidden"], int(lock["layer"])
+    (['afraid', 'worried', 'random-0'], 4, 2)
+    """
     return load_arrays(entry / LOCK)
 
 
@@ -52,6 +59,13 @@ def pick_directions(
     -------
     xr.DataArray
         (direction, hidden), with ``name`` and the scalar ``layer``.
+
+    Examples
+    --------
+    >>> picked = pick_directions(Path("results/store/lock/1f0c"), ["afraid", "caution"])
+    >>> picked.values.round(2)
+    array([[1.  , 0.  , 0.  , 0.  ],
+           [0.71, 0.71, 0.  , 0.  ]])
     """
     locked, bundles = open_lock(entry)["direction"], open_bundles(entry)
     vectors = dict(zip(map(str, locked["name"].values), locked.values, strict=True))

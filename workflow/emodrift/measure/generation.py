@@ -104,8 +104,8 @@ def generate_replies(
     steering
         What is added, where.
     sampling
-        How tokens are chosen. A prompt's draws hang on the seed and its tokens alone, so that they
-        are the same under all conditions and however prompts are batched.
+        How tokens are chosen. A prompt's draws depend on the seed and its tokens alone: they are
+        the same under all conditions and however prompts are batched.
     budget
         Tokens per batch, new ones included.
     names

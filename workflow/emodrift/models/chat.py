@@ -97,7 +97,7 @@ def generate_answers(
 ) -> list[Answer]:
     """Sample one answer to each of a batch of questions.
 
-    The random state hangs on the seed and the batch's questions alone.
+    The random state depends on the seed and the batch's questions alone.
 
     Raises
     ------

@@ -59,6 +59,14 @@ def load_model(
     ------
     EmodriftError
         See :func:`load_network` and :func:`verify_network`.
+
+    Examples
+    --------
+    >>> location = {"path": "runs/sft/checkpoint-500"}
+    >>> loading = {"device": "cpu", "allow_pickle": False}
+    >>> model = load_model(location, loading, "float32", "sft step 500")
+    >>> len(model.blocks), model.network.dtype
+    (3, torch.float32)
     """
     network, tokenizer = load_network(location, loading, dtype, label)
     model = verify_network(network, tokenizer, label, loading.get("blocks"))

@@ -21,6 +21,7 @@ from emodrift.plan.descriptions import (
     describe_fitting,
     describe_judge,
     describe_metrics,
+    list_steered,
 )
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import TEXTS, Desk, Reader
@@ -38,7 +39,9 @@ class Chain(NamedTuple):
     summaries: dict[str, Entry]
 
 
-def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) -> Chain:
+def plan_chain(
+    plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk, replies: bool = True
+) -> Chain:
     """Entries from a plan's checkpoints to their summaries.
 
     Parameters
@@ -51,6 +54,8 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
         Entry of the contrast data.
     desk
         Where measurements are asked for.
+    replies
+        Whether replies are written and judged, beside those whose openings are phrasings.
     """
     study = plan.study
     _check_layer(study, reference)
@@ -58,6 +63,9 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
     corpus = read_corpus(plan, contrasts)
     if study.behaviours.phrasings == "sampled":
         corpus = _follow_models(plan, corpus, desk, chat)
+    if not replies:
+        study = study.model_copy(update={"generation": None})
+        plan = replace(plan, study=study)
 
     first = Reader(plan, desk, reference, chat, early=True)
     asked = (*TEXTS, "prompts") if study.discovery else TEXTS
@@ -74,19 +82,20 @@ def plan_chain(plan: Plan, reference: Checkpoint, contrasts: Entry, desk: Desk) 
         locked = read_discovery(plan, one["discovery"], locked, corpus)
 
     activations, each = [], dict[str, list[Entry]]()
-    for checkpoint in plan.checkpoints:
+    steered = list_steered(study, plan.checkpoints, reference)
+    for number, checkpoint in enumerate(plan.checkpoints):
         reader = Reader(plan, desk, checkpoint, chat)
         texts = reader.read_texts(corpus, (*TEXTS, "prompts"))
         everywhere = checkpoint == reference or study.steering.gradient_layers == "all"
         gradients = reader.differentiate(corpus, 0 if everywhere else locked.layer)
         activations.append({**texts, "gradients": gradients})
-        of_checkpoint = {
-            "vectors": _plan_vectors(plan, checkpoint, texts),
-            "responses": reader.steer(corpus, locked, gradients),
-        }
+        steer = number in steered
+        of_checkpoint = {"vectors": _plan_vectors(plan, checkpoint, texts)}
+        if steer:
+            of_checkpoint["responses"] = reader.steer(corpus, locked, gradients)
         if study.generation:
-            replies = reader.write(corpus, locked, gradients)
-            of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, replies)
+            written = reader.write(corpus, locked, gradients, steer)
+            of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, written)
         for name, entry in of_checkpoint.items():
             each.setdefault(name, []).append(entry)
     readings = Readings(

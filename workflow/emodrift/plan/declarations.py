@@ -9,11 +9,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from emodrift.errors import EmodriftError
-from emodrift.stage import Stage
+from emodrift.stage import OPTIONAL, Stage
 
 LIBRARY = Path(__file__).parents[1]
 NAME = "STAGE"
-OPTIONAL = "?"
 
 
 @functools.cache
@@ -39,7 +38,7 @@ def list_stages() -> dict[str, Stage]:
             )
         declared[stage.name] = module, stage
     read = {
-        name: [s for source in stage.reads.values() if (s := name_source(source)) in declared]
+        name: [s for source in stage.reads.values() if (s := name_entry(source)) in declared]
         for name, (_, stage) in declared.items()
     }
     try:
@@ -49,7 +48,7 @@ def list_stages() -> dict[str, Stage]:
     return dict(declared[name] for name in order)
 
 
-def name_source(source: str | Sequence[str]) -> str | None:
+def name_entry(source: str | Sequence[str]) -> str | None:
     """Name of an entry that a stage reads, whether or not it can do without; None of readings."""
     return source.removesuffix(OPTIONAL) if isinstance(source, str) else None
 

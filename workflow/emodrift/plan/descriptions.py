@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emodrift.checkpoints.checkpoint import Checkpoint
@@ -14,6 +14,19 @@ def describe_checkpoints(checkpoints: Iterable[Checkpoint]) -> list[dict[str, An
     return [
         {"run": c.run, "step": c.step, "stage": c.stage, "tokens": c.tokens} for c in checkpoints
     ]
+
+
+def list_steered(
+    study: Study, checkpoints: Sequence[Checkpoint], reference: Checkpoint
+) -> list[int]:
+    """Numbers of the checkpoints that are steered."""
+    last = {c.run: number for number, c in enumerate(checkpoints)}
+    chosen = {
+        "all": range(len(checkpoints)),
+        "ends": last.values(),
+        "reference": (),
+    }[study.steering.checkpoints]
+    return sorted({*chosen, checkpoints.index(reference)})
 
 
 def describe_loading(

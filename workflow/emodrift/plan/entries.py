@@ -95,7 +95,8 @@ class Plan:
             leaves=leaves or {},
             inputs=map_inputs(inputs, lambda entry: entry.key),
         )
-        return self.keep(Entry(stage, key, params, inputs, context or {}, label, digest))
+        described = Entry(stage, key, params, inputs, context or {}, label, digest, leaves or {})
+        return self.keep(described)
 
     def keep(self, entry: Entry) -> Entry:
         """Remember an entry, under its variant's name; the first of a place stands."""

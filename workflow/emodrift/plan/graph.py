@@ -110,7 +110,8 @@ def read_meanings() -> dict[str, str]:
     found = dict(MEANINGS)
     for path in sorted(RULES.glob("*.smk")):
         for name, line in re.findall(r'^rule (\w+):\n    """(.+)$', path.read_text(), re.M):
-            found[name.replace("_", "-")] = line.removesuffix('"""')
+            for stage in (name, name.replace("_", "-")):  # a rule's name has no hyphen
+                found[stage] = line.removesuffix('"""')
     return found
 
 

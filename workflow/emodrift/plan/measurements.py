@@ -127,7 +127,7 @@ class Reader:
         """Scores of replies under every locked direction."""
         study = self.plan.study
         steering = study.steering.model_dump(
-            mode="json", exclude={"random_directions", "gradient_layers"}
+            mode="json", exclude={"checkpoints", "random_directions", "gradient_layers"}
         )
         reading = {
             "steering": steering,
@@ -145,19 +145,20 @@ class Reader:
             self._place(corpus, lock, gradients),
         )
 
-    def write(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry]) -> Entry:
-        """Replies, unsteered and steered; no judge is in their key."""
+    def write(self, corpus: Corpus, lock: Locked, gradients: Sequence[Entry], steer: bool) -> Entry:
+        """Replies, unsteered and perhaps steered; no judge is in their key."""
         study = self.plan.study
         section = study.generation
         assert section is not None
-        steered = study.contrasts.bundles if section.steered is None else section.steered
+        asked = study.contrasts.bundles if section.steered is None else section.steered
+        steered = list(asked) if steer else []
         reading = self._describe_sampling() | {
-            "strengths": list(section.strengths),
+            "strengths": list(section.strengths) if steer else [],
             "positions": study.steering.positions,
         }
         return self._add(
             "replies",
-            {"reading": reading, "steered": list(steered), "chat": digest_value(self.chat)},
+            {"reading": reading, "steered": steered, "chat": digest_value(self.chat)},
             {
                 "prompts": digest_parts(corpus.pick("prompts")),
                 "directions": lock.directions,

@@ -26,7 +26,7 @@ def plan_figures(
         emotion that the study lacks.
     """
     declared = list_figures()
-    there = [n for n, figure in declared.items() if summaries.keys() >= set(figure.reads)]
+    there = [n for n, figure in declared.items() if summaries.keys() >= figure.needed]
     asked = plan.study.figures.panels
     panels = {name: asked.get(name, Panel()) for name in there} | asked
     entries = {}
@@ -40,7 +40,7 @@ def plan_figures(
                 "figure": figure,
                 "scene": _describe_scene(plan, panel, reference),
             },
-            inputs={"tables": {stage: summaries[stage] for stage in declared[figure].reads}},
+            inputs={"tables": declared[figure].pick(summaries)},
             label=name,
             code=[str(SCRIPTS / "figure.py"), f"emodrift.show.figures.{figure}"],
         )
@@ -54,7 +54,7 @@ def _check_panel(
     if figure not in declared:
         raise EmodriftError(f"{place}: {figure!r} is no figure; known: {', '.join(declared)}")
     if figure not in there:
-        needed = ", ".join(declared[figure].reads)
+        needed = ", ".join(sorted(declared[figure].needed))
         raise EmodriftError(f"{place}: {figure} draws {needed}, which this study does not make")
     for key, names, known in (
         ("runs", panel.runs, list(study.runs)),

@@ -12,6 +12,7 @@ from emodrift.plan.descriptions import (
     describe_fitting,
     describe_judge,
     describe_metrics,
+    list_steered,
 )
 from emodrift.plan.entries import Plan
 
@@ -30,6 +31,9 @@ def _dump(section: str) -> Callable[[Asking], Any]:
 SETTINGS: dict[str, Callable[[Asking], Any]] = {
     "checkpoints": lambda asking: describe_checkpoints(asking.plan.checkpoints),
     "reference": lambda asking: asking.plan.checkpoints.index(asking.reference),
+    "steered": lambda asking: list_steered(
+        asking.plan.study, asking.plan.checkpoints, asking.reference
+    ),
     "seed": lambda asking: asking.plan.study.seed,
     "statistics": _dump("statistics"),
     "indicators": _dump("indicators"),
@@ -42,9 +46,9 @@ SETTINGS: dict[str, Callable[[Asking], Any]] = {
     },
     "judge": lambda asking: describe_judge(asking.plan.study),
 }
-"""Setting -> its value: the labels of all checkpoints; the number of the reference; sections of the
-config; how vectors are fitted; metrics without their words; run -> role; emotion -> valence and
-arousal; who judges replies.
+"""Setting -> its value: the labels of all checkpoints; the number of the reference; those of
+checkpoints that are steered; sections of the config; how vectors are fitted; metrics without their
+words; run -> role; emotion -> valence and arousal; who judges replies.
 """
 
 

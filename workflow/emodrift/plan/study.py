@@ -40,6 +40,15 @@ def plan_study(study: Study, results: Path) -> Plan:
     ------
     EmodriftError
         A checkpoint, file or combination that cannot work, before any model is loaded.
+
+    Examples
+    --------
+    >>> from emodrift.config.reading import read_study
+    >>> plan = plan_study(read_study(Path("config/mine.yaml")), Path("results"))
+    >>> [checkpoint.label for checkpoint in plan.checkpoints]
+    ['sft step 0', 'sft step 500']
+    >>> [entry.stage for entry in plan.awaited]
+    ['contrasts']
     """
     plan = Plan(study, results / "store")
     digests = FileDigests(plan.store / "digests.json")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.errors import EmodriftError
-from emodrift.plan.declarations import OPTIONAL, list_stages
+from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import Plan
 from emodrift.plan.settings import Asking, find_setting
-from emodrift.stage import Stage
+from emodrift.stage import OPTIONAL, Stage
 from emodrift.store.entry import Entry, Inputs
 
 

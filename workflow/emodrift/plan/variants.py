@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.reading import make_variants
-from emodrift.config.study import Study
 from emodrift.config.variants import AS_CONFIGURED
 from emodrift.errors import EmodriftError
 from emodrift.plan.chain import plan_chain
@@ -41,18 +40,18 @@ def plan_sensitivity(
 
     Replies are written in none of them.
     """
-    study = _silence(plan.study)
+    study = plan.study
     assert study.sensitivity
     chosen = plan.checkpoints
     if study.sensitivity.checkpoints == "ends":
         last = {c.run: i for i, c in enumerate(chosen)}
         chosen = [c for i, c in enumerate(chosen) if i == last[c.run] or c == reference]
     own = replace(plan.vary(AS_CONFIGURED, study), checkpoints=chosen)
-    chains = [plan_chain(own, reference, contrasts, desk)]
+    chains = [plan_chain(own, reference, contrasts, desk, replies=False)]
     for variant, data in variants:
         with _naming(variant.variant):
-            varied = replace(variant, study=_silence(variant.study), checkpoints=chosen)
-            chains.append(plan_chain(varied, reference, data, desk))
+            varied = replace(variant, checkpoints=chosen)
+            chains.append(plan_chain(varied, reference, data, desk, replies=False))
     return plan.add(
         "sensitivity",
         {
@@ -71,10 +70,6 @@ def plan_sensitivity(
         },
         label="variants",
     )
-
-
-def _silence(study: Study) -> Study:
-    return study.model_copy(update={"generation": None})
 
 
 @contextlib.contextmanager

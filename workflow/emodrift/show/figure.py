@@ -16,6 +16,7 @@ from emodrift.show.drawing import Drawing
 from emodrift.show.figures import list_figures
 from emodrift.show.scene import Reference, Scene
 from emodrift.show.style import apply_style
+from emodrift.stage import OPTIONAL
 
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
@@ -68,10 +69,11 @@ def read_tables(figure: str, entries: Mapping[str, Path]) -> dict[str, pd.DataFr
     Parameters
     ----------
     entries
-        Stage -> entry.
+        Stage -> entry; those of stages that the figure can do without may be missing.
     """
+    reads = {stage.removesuffix(OPTIONAL): t for stage, t in list_figures()[figure].reads.items()}
     return {
-        table: read_table(entries[stage], table)
-        for stage, tables in list_figures()[figure].reads.items()
-        for table in tables
+        table: read_table(entry, table)
+        for stage, entry in entries.items()
+        for table in reads[stage]
     }

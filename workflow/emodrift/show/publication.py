@@ -49,8 +49,8 @@ def publish_study(
             frame.to_csv(listed / f"{table.stem}.csv", index=False, float_format="%.6g")
     if report:
         shutil.copyfile(report / "report.html", target / "report.html")
-    if "indicators" in tables:
-        shutil.copyfile(tables["indicators"] / "audit.json", target / "audit.json")
+        audited = tables.get("evals", tables["indicators"])
+        shutil.copyfile(audited / "audit.json", target / "audit.json")
     pd.DataFrame(index).to_csv(target / "index.csv", index=False)
     published = (*([report] if report else []), *tables.values(), *figures.values())
     write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))

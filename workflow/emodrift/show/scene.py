@@ -39,7 +39,7 @@ class Scene:
     goes_on
         Whether the reference's run has checkpoints after the reference.
     caution, harmful, benign
-        The bundle whose use is watched, and the suites of prompts that it is to tell apart.
+        The bundle whose use is watched, and the suites of prompts that it is to separate.
     level
         Level of the intervals in the tables.
     width

@@ -13,6 +13,8 @@ BUNDLE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 """Wong (2011), Nature Methods 8, 441: one for each bundle, in the order of the study."""
 RUN_COLOURS = ("#882255", "#332288", "#117733", "#AA4499", "#44AA99", "#999933", "#88CCEE")
 """Tol (2021), *muted*: one for each run that is watched, beside a marker of its own."""
+INDICATOR_COLOURS = ("#0077BB", "#EE7733", "#009988", "#EE3377", "#33BBEE", "#CC3311")
+"""Tol (2021), *vibrant*: one for each indicator where indicators share a panel."""
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, GREY, FAINT, BAND = "#1a1a1a", "#6e6e6e", "#c8c8c8", "#ececec"
 ALARM = "#b2182b"

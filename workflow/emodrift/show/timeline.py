@@ -164,8 +164,8 @@ def spread_runs(
     Parameters
     ----------
     table
-        Rows of all runs; several rows of a run at one checkpoint are several curves, told apart by
-        the column ``curve`` where there is one.
+        Rows of all runs; several rows of a run at one checkpoint are several curves,
+        distinguished by the column ``curve`` where there is one.
     value
         Column that is spread.
 

@@ -35,7 +35,17 @@ class Resampling(NamedTuple):
 
 
 def resample(clusters: Labels, draws: int, seed: int, strata: Labels | None = None) -> Resampling:
-    """Bootstrap whole clusters within strata; see :func:`draw_weights`, :func:`count_freedom`."""
+    """Bootstrap whole clusters within strata; see :func:`draw_weights`, :func:`count_freedom`.
+
+    Examples
+    --------
+    >>> families = ["a", "a", "b", "c"]
+    >>> drawn = resample(families, draws=1000, seed=0)
+    >>> drawn.weights.shape, drawn.freedom
+    ((1000, 4), 2)
+    >>> drawn.average(np.array([1.0, 1.0, 1.0, 1.0])).std().item()
+    0.0
+    """
     weights = draw_weights(clusters, draws, np.random.default_rng(seed), strata)
     return Resampling(weights, count_freedom(clusters, strata))
 
@@ -149,6 +159,12 @@ def bound_settled(
     Notes
     -----
     Clopper & Pearson (1934), Biometrika 26: where n of n agree the lower end is (tail)^(1/n).
+
+    Examples
+    --------
+    >>> low, high = bound_settled(np.array([0.0, 1.0]), np.array([10, 10]), level=0.95)
+    >>> low.round(3), high.round(3)
+    (array([0.   , 0.692]), array([0.308, 1.   ]))
     """
     far = ((1 - level) / 2) ** (1 / np.maximum(clusters, 1))
     return np.where(share == 1, far, 0.0), np.where(share == 0, 1 - far, 1.0)

@@ -31,6 +31,11 @@ def correct_family(p: np.ndarray, method: str) -> np.ndarray:
     ------
     ValueError
         A p-value outside 0..1, or no such method.
+
+    Examples
+    --------
+    >>> correct_family(np.array([0.01, 0.04, np.nan]), "holm")
+    array([0.02, 0.04,  nan])
     """
     if method not in CORRECTIONS:
         raise ValueError(f"no correction {method!r}; known: {', '.join(CORRECTIONS)}")
@@ -59,6 +64,11 @@ def count_extremes(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     np.ndarray
         (b + 1) / (n + 1), b the draws that reach the observed value (Phipson & Smyth 2010); NaN
         where the observed value, or any draw, is undefined.
+
+    Examples
+    --------
+    >>> count_extremes(np.array(2.5), np.array([0.3, 1.2, 2.7, 0.8])).item()
+    0.4
     """
     reached = (draws >= observed).sum(0)
     undefined = np.isnan(observed) | np.isnan(draws).any(0)

@@ -35,6 +35,13 @@ def jackknife(value: np.ndarray, without: np.ndarray) -> Jackknife:
     Notes
     -----
     Tukey (1958), Annals of Mathematical Statistics 29.
+
+    Examples
+    --------
+    >>> values = np.array([1.0, 2.0, 3.0, 6.0])
+    >>> without = np.array([np.delete(values, i).mean() for i in range(4)])
+    >>> jackknife(values.mean(), without).se.round(3).item()  # of a mean, its standard error
+    1.08
     """
     number = len(without)
     freedom = np.full(np.shape(value), number - 1.0)

@@ -29,6 +29,7 @@ from emodrift.store.files import (
     sync,
     sync_tree,
 )
+from emodrift.store.machine import describe_machine
 from emodrift.store.partial import locate_partial
 
 MANIFEST = "manifest.json"
@@ -55,6 +56,8 @@ class Entry:
         What a person calls it, such as ``"healthy step 160"``. Not part of the key.
     code
         Digest of the stage's code.
+    leaves
+        Name -> digest of content that is no input. Part of the key; told in no manifest.
     """
 
     stage: str
@@ -64,6 +67,7 @@ class Entry:
     context: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     code: str = ""
+    leaves: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -123,14 +127,21 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     path
         Final directory of the entry, ``<store>/<stage>/<key>``.
     manifest
-        Stage, key, inputs and params; seconds, versions and digests are added: ``files``, the
-        digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
+        Stage, key, inputs and params; seconds, versions, machine and digests are added: ``files``,
+        the digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
         itself.
 
     Raises
     ------
     EmodriftError
         The disk is full, read-only, or not to be written.
+
+    Examples
+    --------
+    >>> with write_entry(Path("results/store/drift/1f0c"), {"stage": "drift"}) as out:
+    ...     _ = (out / "table.csv").write_text("cosine")
+    >>> sorted(read_manifest(Path("results/store/drift/1f0c"))["files"])
+    ['table.csv']
     """
     scratch = name_scratch(path)
     started = time.monotonic()
@@ -145,6 +156,7 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
                 "seconds": round(time.monotonic() - started, 2),
                 "packages": _list_versions(),
                 "python": platform.python_version(),
+                "machine": describe_machine(),
                 "git_commit": _find_commit(),
                 "files": files,
                 "content": digest_value(files),
@@ -155,6 +167,50 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
             sync_tree(scratch)
             _move_into_place(scratch, path)
         shutil.rmtree(locate_partial(path), ignore_errors=True)
+    finally:
+        remove(scratch)
+
+
+def adopt_entry(store: Path, entry: Entry, former: str) -> None:
+    """Write an entry from one of another key that holds the same, by hard links where they go.
+
+    Its manifest says from which (``adopted_from``), keeps when and by which versions that was made,
+    and is sealed anew. The former entry stays.
+
+    Parameters
+    ----------
+    store
+        Root of the store.
+    entry
+        To be written.
+    former
+        Key of the one that holds the same.
+
+    Raises
+    ------
+    EmodriftError
+        The former entry is broken, or the disk is full or not to be written.
+    """
+    path, source = store / entry.place, store / entry.stage / former
+    described = {name: value for name, value in entry.describe().items() if name != "label"}
+    record = {**read_manifest(source), **described, "adopted_from": former}
+    record = json.loads(json.dumps(record))
+    scratch = name_scratch(path)
+    try:
+        with explain_disk(path):
+            clear_scratch(path)
+            scratch.mkdir(parents=True)
+            for name in record["files"]:
+                target = scratch / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    target.hardlink_to(source / name)
+                except OSError:
+                    shutil.copy2(source / name, target)
+            text = json.dumps(record | {"seal": seal_manifest(record)}, indent=1, sort_keys=True)
+            (scratch / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            sync_tree(scratch)
+            _move_into_place(scratch, path)
     finally:
         remove(scratch)
 

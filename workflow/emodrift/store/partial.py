@@ -39,9 +39,9 @@ class KeptRows:
     folder
         See :func:`locate_partial`.
     recipe
-        What tells this table from others of the entry, and what its rows hang on beside the entry's
-        key: name, number of rows, the data type that is used. JSON-able. Rows that were kept under
-        another recipe are not read.
+        What tells this table from others of the entry, and what its rows depend on beside the
+        entry's key: name, number of rows, the data type that is used. JSON-able. Rows that were
+        kept under another recipe are not read.
     """
 
     def __init__(self, folder: Path, recipe: Any) -> None:

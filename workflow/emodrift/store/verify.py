@@ -62,6 +62,17 @@ def verify_store(store: Path) -> list[Finding]:
     -------
     list of Finding
         Empty if all is right.
+
+    Examples
+    --------
+    >>> from emodrift.store.entry import write_entry
+    >>> with write_entry(Path("store/drift/2a5e"), {"stage": "drift"}) as out:
+    ...     _ = (out / "table.csv").write_text("cosine")
+    >>> verify_store(Path("store"))
+    []
+    >>> _ = Path("store/drift/2a5e/table.csv").write_text("edited")
+    >>> [finding.kind for finding in verify_store(Path("store"))]
+    ['damaged']
     """
     findings, leads = [], {}
     for path in _list_places(store):

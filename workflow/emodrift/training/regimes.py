@@ -99,8 +99,8 @@ def draw_dialogues(curriculum: Curriculum, batch: int, batches: int, seed: int) 
 
     Batches hold like numbers of replayed prompts, and safety suites take turns (a third of them
     each harmful and benign), so that batches are alike. Within a suite every prompt comes once
-    before any comes again. Which prompts come when hangs on the seed alone, not on the regime;
-    replayed ones do not hang on it, either.
+    before any comes again. Which prompts come when depends on the seed alone, not on the regime;
+    replayed ones do not depend on it, either.
 
     Parameters
     ----------

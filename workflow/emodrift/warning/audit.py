@@ -49,7 +49,7 @@ from emodrift.warning.words import NEXT_STEPS, write_sentence
 STAGE = Stage(
     "indicators",
     "measure_indicators",
-    reads={"evocation": "evocation", "coupling": "coupling", "conduct": "conduct?"},
+    reads={"evocation": "evocation", "coupling": "coupling", "reply_behaviour": "reply_behaviour?"},
     settings=[
         "checkpoints",
         "reference",
@@ -86,13 +86,13 @@ class IndicatorsParams(NamedTuple):
 class IndicatorsInputs(NamedTuple):
     """Entries that the indicators stage reads.
 
-    evocation, coupling: use and effect, with paired draws. conduct: of the judged replies, where
-    there are any.
+    evocation, coupling: use and effect, with paired draws. reply_behaviour: what judged replies do,
+    where there are any.
     """
 
     evocation: Path
     coupling: Path
-    conduct: Path | None = None
+    reply_behaviour: Path | None = None
 
 
 def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: Path) -> None:
@@ -107,10 +107,10 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
         Directory to write to.
     """
     checkpoints, reference, roles = params.checkpoints, params.reference, params.roles
-    evocation, coupling, conduct = inputs
+    evocation, coupling, behaviour = inputs
     measured = read_measured((evocation, coupling), reference)
     setting = read_setting(params.indicators, params.metrics)
-    agreement = read_table(conduct, "reply_agreement") if conduct else None
+    agreement = read_table(behaviour, "reply_agreement") if behaviour else None
     places = pd.DataFrame(checkpoints)
     tolerances = {i.name: i.tolerance for i in ALL}
     question = Question(

@@ -143,8 +143,8 @@ def _check_sized(part: Part, evidence: Evidence) -> Verdict:
     """At the reference the emotions move replies at all: more than isotropic directions do."""
     measured = evidence.measured
     isotropic = measured.null_kinds == "isotropic"
-    value = measured.draws["knobs/size"][measured.reference, 0]
-    null = measured.nulls["knobs/size"][measured.reference, isotropic]
+    value = measured.draws["effect_matrix/size"][measured.reference, 0]
+    null = measured.nulls["effect_matrix/size"][measured.reference, isotropic]
     p = float(count_extremes(np.array(value), null)) if isotropic.any() else 0.0
     found = f"emotions move replies by {value:.3g} at the reference, isotropic directions by "
     found += f"{null.mean():.3g} (p {p:.3f})" if isotropic.any() else "an unknown amount"

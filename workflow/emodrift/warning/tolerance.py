@@ -68,6 +68,12 @@ def bet(values: np.ndarray, tolerance: float) -> float:
     of 0 to 1 and the null mean m, and so needs not know how large the change is (Waudby-Smith &
     Ramdas 2024, Journal of the Royal Statistical Society B 86, on betting for bounded means). It
     does not depend on the order of the families.
+
+    Examples
+    --------
+    >>> steady, moved = np.zeros(40), np.full(40, 0.4)
+    >>> round(bet(steady, tolerance=0.2), 2), round(bet(moved, tolerance=0.2), 2)
+    (0.16, 66.64)
     """
     if not len(values):
         return 1.0

@@ -96,9 +96,9 @@ def score_collapse(sizes: Mapping[str, float]) -> float:
     """Benign prompts are refused like harmful ones, and emotions lose their grip or their
     difference."""
     taken = _scale(sizes.get("refusal_benign"), TAKEN)
-    knobs = sum(max(sizes.get(n, 0.0), 0.0) for n in ("rank", "similarity", "size"))
+    shape = sum(max(sizes.get(n, 0.0), 0.0) for n in ("rank", "similarity", "size"))
     return float(
-        np.mean([taken, max(_scale(knobs, LOST), _scale(sizes.get("named_effects"), LOST))])
+        np.mean([taken, max(_scale(shape, LOST), _scale(sizes.get("named_effects"), LOST))])
     )
 
 

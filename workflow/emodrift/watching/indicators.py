@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emodrift.drift.knobs import measure_knobs
+from emodrift.drift.effect_matrix import measure_matrix
 from emodrift.stats.measures import compute_cosine
 from emodrift.watching.probe import Probe, Snapshot
 
@@ -40,14 +40,14 @@ def compare_snapshots(now: Snapshot, start: Snapshot, probe: Probe) -> dict[str,
     evoked, evoked_then = (measure_evocation(s, probe) for s in (now, start))
     effect, effect_then = (measure_effect(s, probe) for s in (now, start))
     shifts = [_count_errors(evoked, evoked_then), _count_errors(effect, effect_then)]
-    knobs, knobs_then = (
-        {k: float(v[0]) for k, v in measure_knobs(lay_out_effects(s, probe)[None]).items()}
+    matrix, matrix_then = (
+        {k: float(v[0]) for k, v in measure_matrix(lay_out_effects(s, probe)[None]).items()}
         for s in (now, start)
     )
     collapse = (
-        max(0.0, 1 - knobs["rank"] / knobs_then["rank"])
-        + max(0.0, knobs["similarity"] - knobs_then["similarity"])
-        + max(0.0, 1 - knobs["size"] / knobs_then["size"])
+        max(0.0, 1 - matrix["rank"] / matrix_then["rank"])
+        + max(0.0, matrix["similarity"] - matrix_then["similarity"])
+        + max(0.0, 1 - matrix["size"] / matrix_then["size"])
     )
     cosines = compute_cosine(now.vector, start.vector)
     return {
@@ -56,7 +56,7 @@ def compare_snapshots(now: Snapshot, start: Snapshot, probe: Probe) -> dict[str,
         "drift": float(1 - np.nanmean(cosines)),
         "evocation": evoked.mean,
         "effect": effect.mean,
-        **knobs,
+        **matrix,
     }
 
 

@@ -1,8 +1,9 @@
 """The figures, one module each: what it reads, how it is drawn, what its caption says.
 
-A module declares as literals ``READS``, stage -> names of the tables it draws, and ``CHAPTER``, the
-chapter of the report it belongs to, and has ``draw(tables, scene)``. Nothing else lists figures:
-the plan, the report and the publication take them from here.
+A module declares as literals ``READS``, stage -> names of the tables it draws (a stage that ends in
+``?`` is left out where a study has it not), and ``CHAPTER``, the chapter of the report it belongs
+to, and has ``draw(tables, scene)``. Nothing else lists figures: the plan, the report and the
+publication take them from here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import ast
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-CHAPTERS = ("warning", "direction", "use", "effect", "robustness")
+from emodrift.stage import OPTIONAL
+
+CHAPTERS = ("warning", "evals", "direction", "use", "effect", "robustness")
+Result = TypeVar("Result")
 
 
 class Declaration(NamedTuple):
@@ -22,6 +26,16 @@ class Declaration(NamedTuple):
     reads: Mapping[str, Sequence[str]]
     chapter: str
 
+    @property
+    def needed(self) -> set[str]:
+        """Stages without which the figure is not drawn."""
+        return {stage for stage in self.reads if not stage.endswith(OPTIONAL)}
+
+    def pick(self, results: Mapping[str, Result]) -> dict[str, Result]:
+        """Of a study's results by stage, those that the figure draws."""
+        wanted = [stage.removesuffix(OPTIONAL) for stage in self.reads]
+        return {stage: results[stage] for stage in wanted if stage in results}
+
 
 @functools.cache
 def list_figures() -> dict[str, Declaration]:
@@ -29,6 +43,11 @@ def list_figures() -> dict[str, Declaration]:
 
     The modules are read, not imported: a plan needs to know them, and should not have to wait for
     a drawing library.
+
+    Examples
+    --------
+    >>> list_figures()["layer_map"].chapter
+    'direction'
     """
     found = {path.stem: _read_module(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
     known = {name: declared for name, declared in found.items() if declared}

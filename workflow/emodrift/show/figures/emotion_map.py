@@ -13,7 +13,7 @@ from emodrift.show.panels import AT_REFERENCE, make_grid, pick_ends
 from emodrift.show.scene import Scene
 from emodrift.show.style import DIVERGING, INK, SMALL, darken
 
-READS = {"drift": ("emotion_cosines", "emotion_clusters", "spaces")}
+READS = {"drift": ("emotion_cosines", "emotion_clusters", "emotion_space")}
 CHAPTER = "direction"
 COLUMNS = 5
 FEW = 16
@@ -26,8 +26,8 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     gives the adjusted Rand index (ARI) of the checkpoint's clusters with the reference's.
     """
     pairs, clusters = tables["emotion_cosines"], tables["emotion_clusters"]
-    spaces = tables["spaces"].set_index("checkpoint")
-    panels = pick_ends(spaces.reset_index(), scene.reference, scene.watched(pairs["run"]))
+    space = tables["emotion_space"].set_index("checkpoint")
+    panels = pick_ends(space.reset_index(), scene.reference, scene.watched(pairs["run"]))
     first = clusters[clusters["checkpoint"] == panels[AT_REFERENCE]].sort_values("place")
     kept = set(scene.choose_emotions(first["emotion"]))
     first = first[first["emotion"].isin(kept)]
@@ -49,7 +49,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         for border in borders:
             axes.axhline(border, color=INK, lw=0.6)
             axes.axvline(border, color=INK, lw=0.6)
-        agreement = f"\nARI {spaces.at[checkpoint, 'rand']:.2f}" if title != AT_REFERENCE else ""
+        agreement = f"\nARI {space.at[checkpoint, 'rand']:.2f}" if title != AT_REFERENCE else ""
         axes.set_title(scene.name(title) + agreement)
         places, labels = space_labels(order)
         words = [scene.name(label) for label in labels]
@@ -64,16 +64,16 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         figure.colorbar(
             image, ax=grid, label="cosine between emotion vectors", fraction=0.025, pad=0.01
         )
-    return Drawing(figure, shown, "Map of the emotions", _describe(spaces, panels, order, scene))
+    return Drawing(figure, shown, "Map of the emotions", _describe(space, panels, order, scene))
 
 
 def _describe(
-    spaces: pd.DataFrame, panels: Mapping[str, int], order: list[str], scene: Scene
+    space: pd.DataFrame, panels: Mapping[str, int], order: list[str], scene: Scene
 ) -> str:
-    clusters = int(spaces.at[panels[AT_REFERENCE], "clusters"])
-    floor = spaces.at[panels[AT_REFERENCE], "rand_floor"]
+    clusters = int(space.at[panels[AT_REFERENCE], "clusters"])
+    floor = space.at[panels[AT_REFERENCE], "rand_floor"]
     ends = "; ".join(
-        f"{scene.name(run)} {spaces.at[at, 'rand']:.2f}"
+        f"{scene.name(run)} {space.at[at, 'rand']:.2f}"
         for run, at in panels.items()
         if run != AT_REFERENCE
     )

@@ -1,4 +1,4 @@
-"""Figure: how much caution harmful and benign prompts evoke, and how well it tells them apart."""
+"""Figure: how much caution harmful and benign prompts evoke, and how well it separates them."""
 
 from __future__ import annotations
 

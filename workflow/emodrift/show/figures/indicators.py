@@ -1,10 +1,10 @@
-"""Figure: all runs at one glance, indicators with alarms beside the behaviour evals."""
+"""Figure: all runs at one glance, indicators with alarms beside evals, own and of other tools."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from textwrap import fill
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from emodrift.show.drawing import Drawing
+from emodrift.show.external import bound_evals, name_evals, rank_evals
 from emodrift.show.labels import End, label_ends
 from emodrift.show.panels import draw_band, draw_interval, list_unique
 from emodrift.show.scene import Scene
@@ -20,29 +21,45 @@ from emodrift.show.timeline import Timeline, spread_runs
 from emodrift.show.wording import join, span, spell
 from emodrift.warning.indicators import TITLES
 
-READS = {"indicators": ("indicators",), "coupling": ("behaviour",)}
+READS = {"indicators": ("indicators",), "coupling": ("behaviour",), "evals?": ("evals",)}
 CHAPTER = "warning"
 HEIGHT = 1.3
 UNSEEN = ("ood", "heldout", "train_like")
 WIDE = 5.0
+MOST_EXTERNAL = 4
+FEWEST_OWN = 2
+
+
+class Panel(NamedTuple):
+    """A panel of evals: its title, its rows (checkpoint, run, value, low, high, alarm), and the
+    limits of its axis where they are known."""
+
+    title: str
+    rows: pd.DataFrame
+    limits: tuple[float, float] | None = None
 
 
 def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     """Every run on one axis of training, in bands of its stages.
 
     Left: the indicators, a line for each run that is watched, alarms as red diamonds, the sound
-    runs as a band. Right: the evals that moved most, on prompts unlike the training data, with
-    intervals at each run's end. At one column's width the evals are below the indicators.
+    runs as a band. Right: evals of other tools, where there are some, with a diamond where one is
+    worse than at the reference; then the own evals that moved most, on prompts unlike the training
+    data; with intervals at each run's end. At one column's width the evals are below the
+    indicators.
     """
     table = tables["indicators"]
-    evals = _pick_evals(tables["behaviour"])
     timeline = Timeline(table, scene.reference)
     runs, sound = scene.watched(table["run"]), scene.banded(table["run"])
     marks = scene.mark_runs(table["run"])
     names = list_unique(table["indicator"])
-    metrics = _rank_evals(evals, runs, timeline.number)[: len(names)]
+    external = list_external(tables["evals"], scene) if "evals" in tables else []
+    behaviour = _pick_evals(tables["behaviour"])
+    most = max(FEWEST_OWN, len(names) - len(external))
+    metrics = _rank_evals(behaviour, runs, timeline.number)[:most]
+    panels = external + [_show_metric(behaviour, name, scene) for name in metrics]
     wide = scene.inches >= WIDE
-    rows = max(len(names), len(metrics)) if wide else len(names) + len(metrics)
+    rows = max(len(names), len(panels)) if wide else len(names) + len(panels)
     figure, grid = plt.subplots(
         rows,
         2 if wide else 1,
@@ -53,33 +70,56 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     )
     places = list(grid.T.flat)
     left, right = places[: len(names)], places[rows if wide else len(names) :]
-    for axes in right[len(metrics) :] + (places[len(names) : rows] if wide else []):
+    for axes in right[len(panels) :] + (places[len(names) : rows] if wide else []):
         axes.set_visible(False)
     ends = {}
     for axes, name in zip(left, names, strict=True):
         own = table[table["indicator"] == name].assign(low=np.nan, high=np.nan)
         ends[axes] = _draw_curves(axes, timeline, own, runs, sound, marks, scene)
         axes.set_title(TITLES[name])
-    for axes, name in zip(right, metrics, strict=False):
-        own = evals[evals["metric"] == name].assign(alarm=False)
-        ends[axes] = _draw_curves(axes, timeline, own, runs, sound, marks, scene)
-        axes.set_ylim(-0.05, 1.05)
-        axes.set_title(f"{scene.name(name)} (probability)")
+    for axes, panel in zip(right, panels, strict=False):
+        ends[axes] = _draw_curves(axes, timeline, panel.rows, runs, sound, marks, scene)
+        if panel.limits:
+            axes.set_ylim(*panel.limits)
+        axes.set_title(panel.title)
     for axes in ends:
         timeline.dress(axes, name=axes in (left[0], right[0]))
         axes.set_xlabel("")
         if axes in (left[0], right[0]) and len(timeline.stages) > 1:
             axes.set_title(axes.get_title(loc="left"), pad=10)
         label_ends(axes, {scene.name(k): v for k, v in ends[axes].items()}, HEIGHT - 0.45)
-    for axes in (left[-1], right[len(metrics) - 1]):
+    for axes in (left[-1], right[len(panels) - 1]):
         axes.tick_params(labelbottom=True)
         axes.set_xlabel(
             "training step within stage" if len(timeline.stages) > 1 else "training step"
         )
-    evals = evals[evals["metric"].isin(metrics)]
-    data = pd.concat([table.assign(panel="indicator"), evals.assign(panel="eval")])
+    evals = behaviour[behaviour["metric"].isin(metrics)]
+    data = [table.assign(panel="indicator"), evals.assign(panel="eval")]
+    data += [panel.rows.assign(panel="external eval") for panel in external]
     title = "Indicators and behaviour evals along training"
-    return Drawing(figure, data, title, _describe(table, evals, runs, scene))
+    caption = _describe(table, evals, runs, scene) + _describe_external(external, runs, scene)
+    return Drawing(figure, pd.concat(data), title, caption)
+
+
+def list_external(evals: pd.DataFrame, scene: Scene) -> list[Panel]:
+    """Evals of other tools, at most four, with what is worse than at the reference as an alarm.
+
+    Parameters
+    ----------
+    evals
+        Table of :func:`emodrift.evals.measuring.measure_evals`.
+    """
+    table = bound_evals(evals.assign(eval=name_evals(evals, scene.name)), scene.level)
+    table = table.assign(alarm=table["worse"].fillna(False).astype(bool))
+    return [
+        Panel(fill(name, 46), table[table["eval"] == name])
+        for name in rank_evals(table)[:MOST_EXTERNAL]
+    ]
+
+
+def _show_metric(behaviour: pd.DataFrame, name: str, scene: Scene) -> Panel:
+    rows = behaviour[behaviour["metric"] == name].assign(alarm=False)
+    return Panel(f"{scene.name(name)} (probability)", rows, (-0.05, 1.05))
 
 
 def _pick_evals(behaviour: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +149,8 @@ def _draw_curves(
     band = spread_runs(timeline, table, sound, "value")
     if len(band):
         draw_band(axes, band["place"], band["low"], band["high"], "0.45", 0.35)
-    axes.axhline(0, color=FAINT, lw=0.6, zorder=0)
+    if (table["value"].min() <= 0) or "indicator" in table:
+        axes.axhline(0, color=FAINT, lw=0.6, zorder=0)
     if not np.isfinite(table["value"]).any():
         reason = table["reason"].dropna().iloc[0] if "reason" in table else ""
         words = fill(f"not applicable: {reason}" if reason else "not applicable", 44)
@@ -121,6 +162,8 @@ def _draw_curves(
     ends = {}
     for run in runs:
         line = timeline.trace(table, run)
+        if line.empty:
+            continue
         colour, marker = marks[run]
         axes.plot(line["place"], line["value"], color=colour, marker=marker, ms=2.8)
         last = line.iloc[-1]
@@ -134,6 +177,24 @@ def _draw_curves(
     at = timeline.stages[scene.reference.stage].place(scene.reference.step)
     axes.plot([at], start["value"], "o", mfc="white", mec=INK, ms=4, zorder=4)
     return ends
+
+
+def _describe_external(panels: list[Panel], runs: list[str], scene: Scene) -> str:
+    """Which of the evals of other tools are worse in which runs, and since when."""
+    sentences = []
+    for panel in panels:
+        rows = panel.rows[panel.rows["run"].isin(runs) & panel.rows["alarm"]]
+        first = rows.drop_duplicates("run")
+        name = panel.title.replace("\n", " ")
+        if len(first):
+            worse = join(
+                f"{scene.name(run)} from step {step}"
+                for run, step in zip(first["run"], first["step"], strict=True)
+            )
+            sentences.append(f"{name} is worse than at the reference in {worse}.")
+        elif panel.rows["worse"].notna().any():
+            sentences.append(f"{name} is nowhere worse than at the reference.")
+    return "".join(f" {sentence}" for sentence in sentences)
 
 
 def _describe(table: pd.DataFrame, evals: pd.DataFrame, runs: list[str], scene: Scene) -> str:

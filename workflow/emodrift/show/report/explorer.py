@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from emodrift.drift.table import read_table
+from emodrift.show.report.evals import read_external
 from emodrift.show.scene import Reference
 from emodrift.show.timeline import Timeline
 from emodrift.warning.indicators import TITLES
@@ -16,7 +17,7 @@ DIGITS = 4
 MOST_ROWS = 20_000
 
 
-def gather_series(entries: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
+def gather_series(entries: Mapping[str, Any], reference: Reference, level: float) -> dict[str, Any]:
     """Everything that the explorer can show.
 
     Returns
@@ -31,7 +32,7 @@ def gather_series(entries: Mapping[str, Any], reference: Reference) -> dict[str,
     runs = list(dict.fromkeys(drift["run"]))
     measures = [
         {"name": name, "unit": unit, "items": _collect(table, timeline, runs)}
-        for name, unit, table in list_measures(entries)
+        for name, unit, table in list_measures(entries, level)
     ]
     return {
         "axis": {
@@ -52,7 +53,9 @@ def gather_series(entries: Mapping[str, Any], reference: Reference) -> dict[str,
     }
 
 
-def list_measures(entries: Mapping[str, Any]) -> Iterable[tuple[str, str, pd.DataFrame]]:
+def list_measures(
+    entries: Mapping[str, Any], level: float
+) -> Iterable[tuple[str, str, pd.DataFrame]]:
     """Name, unit and table of each measure: item, checkpoint, place, value, low, high."""
     drift, evocation, coupling = (entries[n] for n in ("drift", "evocation", "coupling"))
     indicators = read_table(entries["indicators"], "indicators")
@@ -67,6 +70,8 @@ def list_measures(entries: Mapping[str, Any]) -> Iterable[tuple[str, str, pd.Dat
         "probability",
         behaviour.assign(item=behaviour["metric"] + ", " + behaviour["split"]),
     )
+    if "evals" in entries:
+        yield "Evals of other tools", "score", read_external(entries["evals"], level)
     turned = read_table(drift, "drift")
     for column, words in (("corrected", "corrected"), ("same_confounds", "same confounds")):
         yield (

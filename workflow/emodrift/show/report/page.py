@@ -15,6 +15,7 @@ from markupsafe import Markup
 from emodrift.drift.table import read_table
 from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.show.figures import CHAPTERS, list_figures
+from emodrift.show.report.evals import list_disagreements, list_eval_tables
 from emodrift.show.report.explorer import gather_series
 from emodrift.show.report.provenance import trace_origin
 from emodrift.show.report.stories import list_examples, tell_runs
@@ -25,6 +26,7 @@ from emodrift.show.scene import Reference
 FIRST = "indicators"
 TITLES = {
     "warning": "All runs",
+    "evals": "Evals: what other tools say",
     "direction": "Direction: which way the vectors point",
     "use": "Use: what prompts evoke",
     "effect": "Effect: what the vectors do to replies",
@@ -57,11 +59,17 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
     out
         Directory to write to.
     """
-    audit = json.loads((entries["indicators"] / "audit.json").read_text())
+    audited = entries.get("evals", entries["indicators"])
+    audit = json.loads((audited / "audit.json").read_text(encoding="utf-8"))
     verdicts = read_verdicts(audit, read_table(entries["indicators"], "indicators"))
     figures = [_embed_figure(entry) for entry in entries["figures"]]
     lock = entries["lock"]
     reference = Reference(*(audit["reference"][key] for key in Reference._fields))
+    level = study.config["statistics"]["level"]
+    words = f"{100 * level:g} %"
+    tables = list_tables(entries, study.config)
+    if "evals" in entries:
+        tables["evals"] = list_eval_tables(entries["evals"], words)
     pages = PackageLoader("emodrift.show")
     environment = Environment(
         loader=pages,
@@ -74,16 +82,17 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         study=study,
         reference=reference,
         rate=audit["false_alarm_rate"],
-        level=f"{100 * study.config['statistics']['level']:g} %",
+        level=words,
         layer=int(open_lock(lock)["layer"]),
         bundles=open_bundles(lock),
         verdicts=verdicts,
         summary=summarise(verdicts),
         first=next((f for f in figures if f["name"] == FIRST), None),
-        chapters=_group_figures(figures, list_tables(entries, study.config)),
+        chapters=_group_figures(figures, tables),
         stories=tell_runs(verdicts, entries, study.config, reference),
-        examples=list_examples(entries.get("conduct"), reference),
-        series=Markup(_write_json(gather_series(entries, reference))),
+        disagreements=list_disagreements(audit),
+        examples=list_examples(entries.get("reply_behaviour"), reference),
+        series=Markup(_write_json(gather_series(entries, reference, level))),
         origin=trace_origin(entries, study),
         config=yaml.safe_dump(dict(study.config), sort_keys=False, width=100),
         read=lambda name: Markup(pages.get_source(environment, name)[0]),

@@ -81,7 +81,7 @@ def _time_stages(manifests: Mapping[Path, Mapping[str, Any]]) -> Table:
     note = (
         f"Entries that this report rests on and the seconds their jobs took: {total:.0f} s in all."
     )
-    return Table(note, ("entries", "seconds", "longest"), rows)
+    return Table(note, ("entries", "seconds", "longest"), rows, "stage")
 
 
 def _list_settings(manifests: Mapping[Path, Mapping[str, Any]], config: Mapping[str, Any]) -> Table:
@@ -107,4 +107,4 @@ def _list_settings(manifests: Mapping[Path, Mapping[str, Any]], config: Mapping[
         add("seed of the organisms", str(config["organism"]["seed"]))
     rows = [(name, (", ".join(values),)) for name, values in facts.items()]
     note = "Versions, commit, content keys of the contrast data, seeds; all, where entries differ."
-    return Table(note, ("value",), rows)
+    return Table(note, ("value",), rows, "what")

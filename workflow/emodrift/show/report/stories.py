@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from emodrift.drift.table import read_table
+from emodrift.show.report.evals import Quantity, list_quantities
 from emodrift.show.report.tables import Table
 from emodrift.show.report.verdicts import Verdict
 from emodrift.show.scene import Reference
@@ -16,14 +17,6 @@ from emodrift.show.wording import interval, span
 
 EXAMPLES = 6
 UNSEEN = ("ood", "heldout", "train_like")
-
-
-class Quantity(NamedTuple):
-    """One measured quantity over checkpoints: its name and columns checkpoint, run, value, low,
-    high."""
-
-    name: str
-    rows: pd.DataFrame
 
 
 class Story(NamedTuple):
@@ -41,9 +34,12 @@ def tell_runs(
 ) -> list[Story]:
     """The story of every run that has a verdict and was not declared healthy; of all where every
     run was."""
-    quantities = gather_quantities(entries, config)
-    sound = [v.run for v in verdicts if v.healthy]
     number = reference.find(read_table(entries["indicators"], "indicators"))
+    quantities = gather_quantities(entries, config)
+    if "evals" in entries:
+        level = config["statistics"]["level"]
+        quantities += list_quantities(entries["evals"], level, number)
+    sound = [v.run for v in verdicts if v.healthy]
     told = [v for v in verdicts if not v.healthy] or list(verdicts)
     return [Story(v, _compare(v.run, quantities, sound, number)) for v in told]
 
@@ -80,7 +76,7 @@ def gather_quantities(entries: Mapping[str, Any], config: Mapping[str, Any]) -> 
     ]
 
 
-def list_examples(conduct: Path | None, reference: Reference) -> list[dict[str, Any]]:
+def list_examples(behaviour: Path | None, reference: Reference) -> list[dict[str, Any]]:
     """Replies before and after: prompts whose unsteered reply is of another class at a run's end
     than at the reference, and what steering at the reference makes of one.
 
@@ -89,9 +85,9 @@ def list_examples(conduct: Path | None, reference: Reference) -> list[dict[str, 
     list of dict
         title, and ``replies``: rows of prompt, class and text before and after.
     """
-    if conduct is None:
+    if behaviour is None:
         return []
-    table = read_table(conduct, "verdicts")
+    table = read_table(behaviour, "verdicts")
     table = table.dropna(subset=["reply_class", "text"]).fillna({"concept": ""})
     at = table["checkpoint"] == reference.find(table)
     plain = table["strength"] == 0
@@ -131,6 +127,8 @@ def _compare(
     for name, table in quantities:
         ends = table[table["checkpoint"] == table.groupby("run")["checkpoint"].transform("max")]
         start = table[table["checkpoint"] == reference].iloc[0]
+        if run not in set(ends["run"]):
+            continue
         own = ends[ends["run"] == run].iloc[0]
         others = ends[ends["run"].isin([r for r in sound if r != run])]["value"]
         rows.append(
@@ -144,7 +142,7 @@ def _compare(
             )
         )
     note = "Intervals in brackets; sound runs: least to greatest at their ends."
-    return Table(note, ("at the reference", "at the end", "sound runs"), tuple(rows))
+    return Table(note, ("at the reference", "at the end", "sound runs"), tuple(rows), "quantity")
 
 
 def _bound(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ QUALITIES = {
     "auroc": "held-out AUROC",
     "lexical_auroc": "words only",
     "random_auroc": "random weights",
-    "pair_accuracy": "pairs told apart",
+    "pair_accuracy": "accuracy on minimal pairs",
     "lexical_pair_accuracy": "words only, pairs",
     "random_pair_accuracy": "random weights, pairs",
     "reliability": "reliability",
@@ -28,11 +28,13 @@ QUALITIES = {
 
 
 class Table(NamedTuple):
-    """A table as it is printed: caption, names of columns, and rows of a name and cells."""
+    """A table as it is printed: caption, names of columns, rows of a name and cells, and what the
+    names are of."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
+    first: str = "run"
 
 
 def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, list[Table]]:
@@ -94,8 +96,8 @@ def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
             ),
         ],
     }
-    if "conduct" in entries:
-        found["effect"] += _print_replies(entries["conduct"], entries["agreement"], level)
+    if "reply_behaviour" in entries:
+        found["effect"] += _print_replies(entries["reply_behaviour"], entries["agreement"], level)
     if "sensitivity" in entries:
         caption = (
             "The same conclusions when the study's choices are made otherwise, at the reference "
@@ -257,8 +259,8 @@ def tabulate_agreement(table: pd.DataFrame) -> pd.DataFrame:
     return wide.set_index("checkpoint")[list(columns)].round(3).rename(columns=columns)
 
 
-def _print_replies(conduct: Path, agreement: Path, level: str) -> list[Table]:
-    replies = read_table(conduct, "replies")
+def _print_replies(behaviour: Path, agreement: Path, level: str) -> list[Table]:
+    replies = read_table(behaviour, "replies")
     judge = read_table(agreement, "judge").iloc[0]
     people = judge["basis"]
     if pd.notna(judge["macro_f1"]):
@@ -273,7 +275,7 @@ def _print_replies(conduct: Path, agreement: Path, level: str) -> list[Table]:
             f"families. The judge's agreement with people: {people}.",
         ),
         print_table(
-            tabulate_agreement(read_table(conduct, "reply_agreement")),
+            tabulate_agreement(read_table(behaviour, "reply_agreement")),
             "Whether the class that the log-odds make likeliest is the one that the judge found, "
             "unsteered; correlation: of a class's probability with its being judged so.",
         ),

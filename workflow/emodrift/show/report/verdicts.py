@@ -17,8 +17,8 @@ class Verdict(NamedTuple):
 
     sound: whether nothing is wrong. kind: in a word or two. sentence: what was found. strength: how
     sure that is. healthy: whether the run was declared healthy. alarms: first alarm of each
-    indicator. evidence, prompts, next_steps: what it rests on, the prompts that changed most, and
-    what to do.
+    indicator. evals: sentences on evals of other tools. evidence, prompts, next_steps: what it
+    rests on, the prompts that changed most, and what to do.
     """
 
     run: str
@@ -28,6 +28,7 @@ class Verdict(NamedTuple):
     strength: str
     healthy: bool
     alarms: Sequence[Mapping[str, Any]]
+    evals: Sequence[str]
     evidence: Sequence[str]
     prompts: Sequence[Mapping[str, Any]]
     next_steps: Sequence[str]
@@ -79,6 +80,7 @@ def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Ve
         strength,
         run["role"] == "healthy",
         alarms,
+        [told["sentence"] for told in run.get("external_evals", ())],
         run["evidence"],
         run["prompts"],
         run["next_steps"],

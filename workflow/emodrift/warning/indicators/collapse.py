@@ -12,31 +12,31 @@ from emodrift.warning.indicators.indicator import Indicator, Part, Setting, Term
 def list_parts(setting: Setting) -> tuple[Part, ...]:
     """Lost rank, gained similarity and lost size of the effect matrix, and lost named effects."""
     named = [f"effect/{bundle}/{metric}/all" for bundle, metric in setting.list_named_effects()]
-    knobs = (
+    shape = (
         Part(
             "rank",
             "loss of rank of the emotion × behaviour matrix",
-            (Term("knobs/rank", -1.0, ("knobs/rank",)),),
+            (Term("effect_matrix/rank", -1.0, ("effect_matrix/rank",)),),
             gates=("errors",),
         ),
         Part(
             "similarity",
             "similarity of the emotions' effects",
-            (Term("knobs/similarity", 1.0),),
+            (Term("effect_matrix/similarity", 1.0),),
             gates=("errors",),
         ),
         Part(
             "size",
             "loss of size of the emotions' effects",
-            (Term("knobs/size", -1.0, ("knobs/size",)),),
+            (Term("effect_matrix/size", -1.0, ("effect_matrix/size",)),),
             gates=("errors", "sized"),
         ),
     )
     if not named:
-        return knobs
+        return shape
     lost = tuple(Term(name, -1.0 / len(named), (name,)) for name in named)
     phrase = "loss of the effects that bundles are named for"
-    return (*knobs, Part("named_effects", phrase, lost, gates=("errors", "readout")))
+    return (*shape, Part("named_effects", phrase, lost, gates=("errors", "readout")))
 
 
 def combine(parts: Mapping[str, np.ndarray]) -> np.ndarray:

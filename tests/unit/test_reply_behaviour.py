@@ -10,12 +10,12 @@ import torch
 import xarray as xr
 
 from emodrift.corpus.reading import load_prompts
-from emodrift.drift.conduct import (
-    ConductInputs,
-    ConductParams,
+from emodrift.drift.params import MetricParams
+from emodrift.drift.reply_behaviour import (
+    ReplyBehaviourInputs,
     arrange_replies,
-    measure_conduct,
     measure_entropy,
+    measure_reply_behaviour,
     weigh_share,
 )
 from emodrift.drift.table import read_table
@@ -266,16 +266,16 @@ def planted(contrasts, tmp_path):
         ),
         store / "gradients/a/gradients.zarr",
     )
-    out = tmp_path / "conduct"
+    out = tmp_path / "reply_behaviour"
     out.mkdir()
-    params = ConductParams(
+    params = MetricParams(
         checkpoints=[{"run": "sft", "step": 3, "stage": "sft", "tokens": 100}],
         statistics=STATISTICS,
         seed=0,
         metrics=METRICS,
     )
-    inputs = ConductInputs([store / "verdicts/a"], [{"gradients": [store / "gradients/a"]}])
-    measure_conduct(params, inputs, out)
+    inputs = ReplyBehaviourInputs([store / "verdicts/a"], [{"gradients": [store / "gradients/a"]}])
+    measure_reply_behaviour(params, inputs, out)
     return out
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from emodrift.errors import EmodriftError
-from emodrift.plan.space import Need, add_up, judge_space
+from emodrift.plan.disk import Need, add_up, judge_disk
 from emodrift.store.downloads import format_size
 
 GB = 10**9
@@ -30,8 +30,8 @@ NEED = Need(total=20 * GB, alone=6 * GB, further=3 * GB)
 
 
 def test_the_need_is_said_in_a_line():
-    assert judge_space(NEED, 5, 100 * GB, kept=True).startswith("5 downloads from the hub, 20 GB; ")
-    line = judge_space(NEED, 5, 10 * GB, kept=False)
+    assert judge_disk(NEED, 5, 100 * GB, kept=True).startswith("5 downloads from the hub, 20 GB; ")
+    line = judge_disk(NEED, 5, 10 * GB, kept=False)
     assert "6 GB at a time, 3 GB more for each further job" in line
     assert "10 GB is free at " in line
 
@@ -46,7 +46,7 @@ def test_the_need_is_said_in_a_line():
 )
 def test_what_cannot_fit_is_refused_with_what_would_help(free, kept, message):
     with pytest.raises(EmodriftError, match=message):
-        judge_space(NEED, 5, free, kept)
+        judge_disk(NEED, 5, free, kept)
 
 
 def test_sizes_are_words():

@@ -1,4 +1,4 @@
-"""Control knobs: how many behaviours emotions move apart from each other."""
+"""The effect matrix: how many behaviours emotions move independently of each other."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def stack_matrix(slopes: xr.DataArray, weights: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks, axis=2)
 
 
-def measure_knobs(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """How many behaviours emotions control apart from each other.
+def measure_matrix(matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """How many behaviours emotions move independently of each other.
 
     Parameters
     ----------
@@ -48,8 +48,13 @@ def measure_knobs(matrices: np.ndarray) -> dict[str, np.ndarray]:
 
     Notes
     -----
-    METHODS, "Indicators": in log-odds the rank barely sees a collapse; a mean cosine of centred
-    profiles is pinned near −1/(E−1).
+    docs/effects.md, "Effect matrix".
+
+    Examples
+    --------
+    >>> apart, alike = np.eye(3), np.outer([0.1, 0.2, 0.3], np.ones(3))
+    >>> {name: value.round(2) for name, value in measure_matrix(np.stack([apart, alike])).items()}
+    {'rank': array([2., 1.]), 'similarity': array([0., 1.]), 'size': array([0.33, 0.2 ])}
     """
     centred = matrices - matrices.mean(1, keepdims=True)
     unit = normalise(matrices + 1e-12)

