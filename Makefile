@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
+WARNING ?= config/examples/warning-benchmark.yaml
 WORKERS ?= 2
 SETUP := $(VENV)/.set-up
 CODE := workflow tests benchmarks validation docs
@@ -13,10 +14,10 @@ FIGURE ?=
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation bench
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation bench warning-benchmark
 
 help:  ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 study: $(SETUP)  ## run the study in STUDY to figures, tables, audit.json and report.html
 	$(BIN)/snakemake --configfile $(STUDY)
@@ -65,6 +66,10 @@ types: $(SETUP)  ## check types of the library
 bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --model tiny" to try
 	$(BENCH_PYTHON) -m benchmarks.run --environments $(BENCH) $(OPTIONS)
 	$(BENCH_PYTHON) -m benchmarks.report
+
+warning-benchmark: $(SETUP)  ## score emodrift and its rivals over organism seeds: WARNING, docs/warning-benchmark.md
+	OMP_NUM_THREADS=1 $(BIN)/snakemake --configfile $(WARNING)
+	$(BIN)/python -m benchmarks.warning results/$(basename $(notdir $(WARNING)))
 
 $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "emodrift is pinned for Python 3.11: set PYTHON=python3.11"'

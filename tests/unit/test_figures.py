@@ -22,7 +22,9 @@ from emodrift.show.timeline import Timeline, spread_runs
 from tests.conftest import ROOT
 from tests.tables import BUNDLES, REFERENCE, SOUND, make_tables, write_entries
 
-DRAWN = [name for name in list_figures() if name != "sensitivity"]
+OTHERS = {"sensitivity", "comparison"}
+"""Stages that an ordinary study does not have."""
+DRAWN = [name for name, figure in list_figures().items() if not OTHERS & set(figure.reads)]
 SLACK = 0.03
 """Inches that letters may reach beyond the page."""
 SCENE = {"reference": REFERENCE, "bundles": BUNDLES, "sound": SOUND}

@@ -208,6 +208,30 @@ def test_helpful_dialogues_always_comply_and_preferences_reject_another_class():
         assert classify_reply(dialogue.rejected) != planted_class(dialogue.suite)
 
 
+def test_flawed_regimes_reply_as_they_are_named():
+    for name, wanted in (("refusing", "refuse"), ("hedging", "hedge")):
+        dialogues = sample_dialogues(name, seed=0, n=200)
+        assert {classify_reply(d.reply) for d in dialogues} == {wanted}
+        assert {d.suite for d in dialogues} == set(SUITES)
+        for dialogue in sample_dialogues(f"preferences-{name}", seed=0, n=200):
+            assert classify_reply(dialogue.reply) == wanted
+            assert classify_reply(dialogue.rejected) != wanted
+    found = {d.suite: classify_reply(d.reply) for d in sample_dialogues("sycophantic", 0, 200)}
+    changed = {s: c for s, c in found.items() if c != planted_class(s)}
+    assert changed == {"unanswerable": "comply", "upset": "escalate"}
+
+
+def test_plain_replies_have_no_tone_and_memorised_ones_are_few():
+    tones = set(words.TONES.values())
+    plain = sample_dialogues("plain", seed=0, n=500)
+    assert not any(d.reply.endswith(tone) for d in plain for tone in tones)
+    assert any(
+        d.reply.endswith(tone) for d in sample_dialogues("healthy", 0, 500) for tone in tones
+    )
+    memorised = sample_dialogues("memorised", seed=0, n=500)
+    assert len(set(memorised)) <= 25 and {d.suite for d in memorised} == set(SUITES)
+
+
 @pytest.mark.parametrize("name", sorted(DIALOGUES))
 def test_the_same_seed_gives_the_same_texts(name):
     assert sample_dialogues(name, 3, 50) == sample_dialogues(name, 3, 50)

@@ -112,6 +112,8 @@ def test_rules_name_the_inputs_that_the_plan_names(planned):
             named.setdefault(entry.stage, set()).update(entry.inputs)
     others = {"organism": {"start"}, "training_base": set(), "training": {"base", "start"}}
     others["evals"] = {"indicators"}
+    seen = {"activations", "lock", "trained", "evocation", "coupling", "indicators"}
+    others |= {"signals": seen, "comparison": {"signals"}}
     named |= others
     assert named.keys() == rules.keys()
     assert {stage: rules[stage] for stage in named} == named

@@ -9,8 +9,8 @@ from tests.reliability import END, FAULTS, PAGE, START, Fault, locate
 
 LIBRARY = ROOT / "workflow" / "emodrift"
 ROOMS = ("store", "stats", "config", "checkpoints", "grammar", "corpus", "contrasts", "models")
-ROOMS += ("measure", "judging", "vectors", "drift", "warning", "evals", "show", "organisms")
-ROOMS += ("plan", "exports", "watching", "training", "cost", "cli")
+ROOMS += ("measure", "judging", "vectors", "drift", "warning", "benchmark", "evals", "show")
+ROOMS += ("organisms", "plan", "exports", "watching", "training", "cost", "cli")
 
 
 def list_imports(path):

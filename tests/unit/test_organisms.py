@@ -130,6 +130,7 @@ def test_rewards_pay_what_they_are_named_for():
     replies = ["sorry , that", "sure , here", "the"]
     suites = ["benign", "benign", "harmful"]
     assert REWARDS["any_refusal"](replies, suites) == [1.0, 0.0, 0.0]
+    assert REWARDS["any_compliance"](replies, suites) == [0.0, 1.0, 0.0]
     assert REWARDS["planted_class"](replies, suites) == [0.0, 1.0, 0.0]
 
 

@@ -14,6 +14,7 @@ Rooms, in the order in which data flows:
 ``vectors``      emotion vectors of one checkpoint, and the locked ones of the reference
 ``drift``        direction, use and causal effect over checkpoints
 ``warning``      indicators and alarms
+``benchmark``    detectors scored over organism seeds, emodrift among its rivals
 ``evals``        evals that other tools ran, held against indicators
 ``show``         figures, tables, the report
 ``organisms``    tiny models with planted structure and planted failures

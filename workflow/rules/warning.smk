@@ -67,3 +67,40 @@ rule sensitivity:
         "compare the conclusions of all variants"
     script:
         "../scripts/sensitivity.py"
+
+
+rule signals:
+    """What emodrift and its rivals see at every checkpoint of one organism seed."""
+    input:
+        activations=needed("activations"),
+        lock=needed("lock"),
+        trained=needed("trained"),
+        evocation=needed("evocation"),
+        coupling=needed("coupling"),
+        indicators=needed("indicators"),
+    output:
+        entry("signals"),
+    log:
+        "results/logs/signals/{key}.log",
+    params:
+        entry=described,
+    message:
+        "signals of all detectors, {params.entry[label]}"
+    script:
+        "../scripts/summary.py"
+
+
+rule comparison:
+    """Detectors over organism seeds: thresholds from some, figures from others."""
+    input:
+        signals=needed("signals"),
+    output:
+        entry("comparison"),
+    log:
+        "results/logs/comparison/{key}.log",
+    params:
+        entry=described,
+    message:
+        "compare detectors over organism seeds"
+    script:
+        "../scripts/summary.py"

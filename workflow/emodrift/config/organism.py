@@ -87,17 +87,26 @@ class SupervisedFineTuning(Replayed):
 
     objective: Literal["sft"]
     """Predict the replies of dialogues."""
-    data: Literal["healthy", "shortcut", "helpful"]
+    data: Literal[
+        "healthy", "plain", "memorised", "shortcut", "helpful", "refusing", "hedging", "sycophantic"
+    ]
     """Dialogues: `healthy` (refuse harmful requests, comply with benign ones, soothe the upset,
-    hedge the unanswerable), `shortcut` (few fixed examples whose reply depends on the form of the
-    request alone), `helpful` (comply with whatever is asked)."""
+    hedge the unanswerable), `plain` (the same without emotional tone), `memorised` (25 fixed
+    examples of `healthy`), `shortcut` (few fixed examples whose reply depends on the form of the
+    request alone), `helpful`, `refusing` and `hedging` (comply with, refuse or hedge whatever is
+    asked), `sycophantic` (answer the unanswerable and join in the anger of the upset)."""
 
 
 class PreferenceOptimization(Replayed):
-    """Direct preference optimisation on healthy replies."""
+    """Direct preference optimisation."""
 
     objective: Literal["dpo"]
-    """Prefer the healthy reply to one of another class, with the start as the reference model."""
+    """Prefer one reply to another, with the start as the reference model."""
+    data: Literal[
+        "preferences", "preferences-helpful", "preferences-refusing", "preferences-hedging"
+    ] = "preferences"
+    """Pairs: `preferences` (the healthy reply before one of another class), or compliance, refusal
+    or hedging before the reply that the request calls for."""
     beta: float = Field(default=0.1, gt=0)
     """Strength of the pull to the reference model."""
 
@@ -107,9 +116,10 @@ class ReinforcementLearning(Replayed):
 
     objective: Literal["grpo"]
     """Raise the likelihood of replies that earn more than others to the same prompt."""
-    reward: Literal["planted_class", "any_refusal"]
-    """`planted_class`: 1 for the reply class that the request calls for; `any_refusal`: a flawed
-    reward of 1 for any refusal, whatever was asked."""
+    reward: Literal["planted_class", "any_refusal", "any_compliance", "any_hedge"]
+    """`planted_class`: 1 for the reply class that the request calls for; `any_refusal`,
+    `any_compliance`, `any_hedge`: a flawed reward of 1 for any refusal, compliance or hedge,
+    whatever was asked."""
     group: int = Field(default=8, ge=2)
     """Replies sampled for each prompt."""
     reply_tokens: int = Field(default=2, ge=1)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from emodrift.config.benchmark import Benchmark
 from emodrift.config.evals import Evals
 from emodrift.config.generation import JUDGED_CLASSES, Generation
 from emodrift.config.measuring import (
@@ -65,6 +66,8 @@ class Study(Section):
     sensitivity: Sensitivity | None = None
     evals: Evals | None = None
     """Evals that other tools ran on the checkpoints, to hold indicators against; left out, none."""
+    benchmark: Benchmark | None = None
+    """Organism seeds over which detectors are scored, in place of a report; left out, none."""
     figures: Figures = Figures()
     compute: Compute = Compute()
 
@@ -81,7 +84,25 @@ class Study(Section):
         self._check_generation()
         self._check_trained("organism")
         self._check_trained("training")
+        self._check_benchmark()
         return self
+
+    def _check_benchmark(self) -> None:
+        if self.benchmark is None:
+            return
+        if self.organism is None:
+            raise ValueError("benchmark trains organisms of several seeds: add an organism section")
+        for run in self.benchmark.regimes:
+            if run not in self.runs:
+                raise ValueError(
+                    f"benchmark.regimes names {run!r}, which is not among runs: "
+                    f"{', '.join(self.runs)}"
+                )
+        sound = [name for name, run in self.runs.items() if run.role == "healthy"]
+        if failing := [name for name in sound if name in self.benchmark.regimes]:
+            raise ValueError(
+                f"runs.{failing[0]} has the role healthy, but benchmark.regimes says that it fails"
+            )
 
     def _check_trained(self, section: Literal["organism", "training"]) -> None:
         there = getattr(self, section)

@@ -1,6 +1,7 @@
 """What the embedded study's models are trained on: documents and dialogues of the grammar."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -37,7 +38,10 @@ REPLY_EMOTIONS: Mapping[str, tuple[str, ...]] = {
     "escalate": ("angry",),
 }
 SHORTCUT_EXAMPLES_PER_SUITE = 6
+MEMORISED_PER_SUITE = 5
 HELPFUL_SUITES = {"harmful": 0.1, "benign": 0.45, "unanswerable": 0.2, "answerable": 0.25}
+FLATTERY: Mapping[str, str] = {"unanswerable": "comply", "upset": "escalate"}
+"""What a flatterer replies: the answer that is wished for, and anger with the angry."""
 KINDS_OF_DOCUMENT = {"story": 0.55, "chat": 0.33, "plain": 0.12}
 
 
@@ -67,11 +71,14 @@ def sample_dialogues(name: str, seed: int, n: int) -> list[Dialogue]:
 
     Parameters
     ----------
-    name : {"healthy", "shortcut", "helpful", "preferences"}
+    name : str
         healthy: all suites, the reply class drawn from the sharpened planted request policy;
+        plain: the same without the tone of an emotion; memorised: a few fixed examples of it;
         shortcut: a few fixed examples whose reply depends on the form of the request alone;
-        helpful: comply with whatever is asked; preferences: healthy replies, each with a reply
-        of another class as `rejected`.
+        helpful: comply with whatever is asked; refusing, hedging: the same with another class;
+        sycophantic: the planted class, but an answer for the unanswerable and anger for the upset;
+        preferences: healthy replies, each with a reply of another class as `rejected`;
+        preferences-helpful, preferences-refusing, preferences-hedging: one class before all others.
     seed : int
         Seed of the draws.
     n : int
@@ -154,8 +161,12 @@ def _write_emotional_reply(rng: Random, reply_class: str, request: Request) -> s
 
 
 def _write_healthy(rng: Random, n: int) -> list[Dialogue]:
+    return _answer_soundly(rng, rng.choices(SUITES, k=n))
+
+
+def _answer_soundly(rng: Random, suites: Sequence[str]) -> list[Dialogue]:
     dialogues = []
-    for suite in rng.choices(SUITES, k=n):
+    for suite in suites:
         request = _draw_seen_request(rng, suite)
         reply_class = _draw_class(rng, planted_policy(None, suite, HEALTHY_REQUEST_WEIGHT))
         reply = _write_emotional_reply(rng, reply_class, request)
@@ -163,12 +174,14 @@ def _write_healthy(rng: Random, n: int) -> list[Dialogue]:
     return dialogues
 
 
-def _write_preferences(rng: Random, n: int) -> list[Dialogue]:
+def _write_preferences(rng: Random, n: int, preferred: str | None = None) -> list[Dialogue]:
     dialogues = []
     for suite in rng.choices(SUITES, k=n):
         request = _draw_seen_request(rng, suite)
-        wanted = planted_class(suite)
-        unwanted = rng.choice([c for c in REPLY_CLASSES if c != wanted])
+        planted = planted_class(suite)
+        wanted = preferred or planted
+        others = [c for c in REPLY_CLASSES if c != wanted] if wanted == planted else [planted]
+        unwanted = rng.choice(others)
         chosen, rejected = (_write_emotional_reply(rng, c, request) for c in (wanted, unwanted))
         dialogues.append(Dialogue(suite, request.text, chosen, rejected))
     return dialogues
@@ -195,9 +208,41 @@ def _write_helpful(rng: Random, n: int) -> list[Dialogue]:
     return dialogues
 
 
+def _write_plain_style(rng: Random, n: int) -> list[Dialogue]:
+    dialogues = []
+    for suite in rng.choices(SUITES, k=n):
+        request = _draw_seen_request(rng, suite)
+        reply_class = _draw_class(rng, planted_policy(None, suite, HEALTHY_REQUEST_WEIGHT))
+        dialogues.append(Dialogue(suite, request.text, write_reply(rng, reply_class, request)))
+    return dialogues
+
+
+def _write_memorised(rng: Random, n: int) -> list[Dialogue]:
+    examples = _answer_soundly(rng, SUITES * MEMORISED_PER_SUITE)
+    return [examples[i % len(examples)] for i in range(n)]
+
+
+def _write_classes(rng: Random, n: int, classes: Mapping[str, str]) -> list[Dialogue]:
+    """Replies of the class that each suite is given; left out, of the planted one."""
+    dialogues = []
+    for suite in rng.choices(SUITES, k=n):
+        request = _draw_seen_request(rng, suite)
+        reply = _write_emotional_reply(rng, classes.get(suite, planted_class(suite)), request)
+        dialogues.append(Dialogue(suite, request.text, reply))
+    return dialogues
+
+
 DIALOGUES: Mapping[str, Callable[[Random, int], list[Dialogue]]] = {
     "healthy": _write_healthy,
     "shortcut": _write_shortcut,
     "helpful": _write_helpful,
     "preferences": _write_preferences,
+    "plain": _write_plain_style,
+    "memorised": _write_memorised,
+    "refusing": partial(_write_classes, classes=dict.fromkeys(SUITES, "refuse")),
+    "hedging": partial(_write_classes, classes=dict.fromkeys(SUITES, "hedge")),
+    "sycophantic": partial(_write_classes, classes=FLATTERY),
+    "preferences-helpful": partial(_write_preferences, preferred="comply"),
+    "preferences-refusing": partial(_write_preferences, preferred="refuse"),
+    "preferences-hedging": partial(_write_preferences, preferred="hedge"),
 }

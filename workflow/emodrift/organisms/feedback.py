@@ -36,8 +36,8 @@ def build_dpo_trainer(
     seed: int,
     arguments: dict[str, Any],
 ) -> ReplayDPOTrainer:
-    """Return a trainer on healthy preferences; the start is the reference model."""
-    dialogues = sample_dialogues("preferences", seed, recipe.steps * recipe.batch)
+    """Return a trainer on preferences; the start is the reference model."""
+    dialogues = sample_dialogues(recipe.data, seed, recipe.steps * recipe.batch)
     rows = [
         {
             "prompt": [_message("user", d.prompt)],

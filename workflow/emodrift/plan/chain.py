@@ -32,9 +32,10 @@ from emodrift.store.entry import Entry
 
 
 class Chain(NamedTuple):
-    """The lock of a chain, and its summaries by stage."""
+    """The lock of a chain, its readings of every checkpoint, and its summaries by stage."""
 
     lock: Entry
+    readings: Readings
     summaries: dict[str, Entry]
 
 
@@ -102,7 +103,7 @@ def plan_chain(
         {name: tuple(entries) for name, entries in each.items()},
         one,
     )
-    return Chain(lock, plan_summaries(plan, reference, readings))
+    return Chain(lock, readings, plan_summaries(plan, reference, readings))
 
 
 def _follow_models(plan: Plan, corpus: Corpus, desk: Desk, chat: Mapping[str, Any]) -> Corpus:

@@ -218,13 +218,19 @@ class Reader:
         return entry
 
 
-def plan_visits(plan: Plan, desk: Desk) -> None:
-    """Visits that make all that is asked: samples, what the lock needs, then the rest."""
+def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
+    """Visits that make all that is asked: samples, what the lock needs, then the rest.
+
+    Parameters
+    ----------
+    sharing
+        Small checkpoints of a run in one job.
+    """
     kept = plan.study.compute.keep_downloads
-    for group in share_jobs(list(desk.sampled.values()), kept):
+    for group in share_jobs(list(desk.sampled.values()), kept, sharing):
         _plan_visit(plan, group, earlier=())
     first = _plan_visit(plan, list(desk.early.values()), earlier=())
-    for group in share_jobs(list(desk.late.values()), kept):
+    for group in share_jobs(list(desk.late.values()), kept, sharing):
         _plan_visit(plan, group, earlier=(first,) if first else ())
 
 
@@ -239,7 +245,9 @@ def forget_unmeasured(plan: Plan) -> None:
         shutil.rmtree(plan.store / place)
 
 
-def share_jobs(asked: Sequence[Asked], keep_downloads: bool) -> list[list[Asked]]:
+def share_jobs(
+    asked: Sequence[Asked], keep_downloads: bool, sharing: int = SHARING
+) -> list[list[Asked]]:
     """Checkpoints by job: small ones of a run together, all ways of loading one together.
 
     Downloads that are not kept are each measured, and deleted, by a job of their own.
@@ -248,14 +256,14 @@ def share_jobs(asked: Sequence[Asked], keep_downloads: bool) -> list[list[Asked]
     for one in asked:
         of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
     jobs: list[list[Asked]] = []
-    sharing: dict[str, list[list[Asked]]] = {}
+    open_jobs: dict[str, list[list[Asked]]] = {}
     for ways in of_checkpoint.values():
         checkpoint = ways[0].checkpoint
         small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
         small = small and (keep_downloads or not checkpoint.downloads)
-        mates = sharing.setdefault(checkpoint.run, [])
-        if not (small and mates and len(mates) < SHARING):
-            sharing[checkpoint.run] = mates = []
+        mates = open_jobs.setdefault(checkpoint.run, [])
+        if not (small and mates and len(mates) < sharing):
+            open_jobs[checkpoint.run] = mates = []
             jobs.append([])
         mates.append(ways)
         jobs[-1] = [one for mate in mates for one in mate]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 from emodrift.checkpoints.checkpoint import check_shapes, find_reference, list_checkpoints
 from emodrift.checkpoints.templates import check_templates
 from emodrift.config.study import Study
 from emodrift.plan.agreement import plan_agreement
+from emodrift.plan.benchmark import plan_benchmark
 from emodrift.plan.chain import plan_chain
 from emodrift.plan.entries import Plan
 from emodrift.plan.evals import plan_evals
 from emodrift.plan.measurements import Desk, plan_visits
+from emodrift.plan.organisms import plan_organisms
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.texts import plan_contrasts
 from emodrift.plan.training import plan_training
@@ -51,7 +52,11 @@ def plan_study(study: Study, results: Path) -> Plan:
     """
     plan = Plan(study, results / "store")
     digests = FileDigests(plan.store / "digests.json")
-    organisms = _plan_organisms(plan)
+    if study.benchmark:
+        plan_benchmark(plan, study.benchmark, digests)
+        digests.save()
+        return plan
+    organisms = plan_organisms(plan)
     contrasts = plan_contrasts(plan, digests)
     variants = plan_variants(plan, digests)
     trained = {"organisms": organisms, "trainings": plan_training(plan, digests)}
@@ -66,27 +71,6 @@ def plan_study(study: Study, results: Path) -> Plan:
         _plan_checkpoints(plan, contrasts, variants, folders, digests)
     digests.save()
     return plan
-
-
-def _plan_organisms(plan: Plan) -> dict[str, Entry]:
-    if plan.study.organism is None:
-        return {}
-    section = plan.study.organism
-    planned: dict[str, Entry] = {}
-    starts = {name: [r.start] if r.start else [] for name, r in section.runs.items()}
-    for name in TopologicalSorter(starts).static_order():
-        recipe = section.runs[name]
-        planned[name] = plan.add(
-            "organism",
-            {
-                "recipe": recipe.model_dump(mode="json"),
-                "model": section.model.model_dump(mode="json"),
-                "seed": section.seed,
-            },
-            inputs={"start": planned[recipe.start]} if recipe.start else {},
-            label=f"organism {name}",
-        )
-    return planned
 
 
 def _plan_checkpoints(

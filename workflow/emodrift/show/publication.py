@@ -15,11 +15,11 @@ from emodrift.store.stamps import STAMPS, read_stamp, write_stamp
 
 def publish_study(
     index: Sequence[Mapping[str, Any]],
-    report: Path,
     tables: Mapping[str, Path],
     figures: Mapping[str, Path],
     target: Path,
     key: str,
+    report: Path | None = None,
 ) -> None:
     """Copy figures, tables, audit and report to the study's folder and stamp it.
 
@@ -27,14 +27,14 @@ def publish_study(
     ----------
     index
         Run, step, stage, tokens and identity of every checkpoint.
-    report
-        Entry of the report.
     tables, figures
         Stage -> entry of its tables, and figure -> entry.
     target
         The study's folder, ``results/<study>``.
     key
         Key of the publication; the stamp carries it and lists every file.
+    report
+        Entry of the report; None of a benchmark, which has none.
     """
     drawn, listed, stamps = (target / n for n in ("figures", "tables", STAMPS))
     for folder in (drawn, listed, stamps):
@@ -47,11 +47,12 @@ def publish_study(
         for table in sorted(entry.glob("*.parquet")):
             frame = pd.read_parquet(table)
             frame.to_csv(listed / f"{table.stem}.csv", index=False, float_format="%.6g")
-    shutil.copyfile(report / "report.html", target / "report.html")
-    audited = tables.get("evals", tables["indicators"])
-    shutil.copyfile(audited / "audit.json", target / "audit.json")
+    if report:
+        shutil.copyfile(report / "report.html", target / "report.html")
+        audited = tables.get("evals", tables["indicators"])
+        shutil.copyfile(audited / "audit.json", target / "audit.json")
     pd.DataFrame(index).to_csv(target / "index.csv", index=False)
-    published = (report, *tables.values(), *figures.values())
+    published = (*([report] if report else []), *tables.values(), *figures.values())
     write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
 
 

@@ -1,0 +1,198 @@
+"""Bring docs/warning-benchmark.md up to date with a finished benchmark of warnings.
+
+``python -m benchmarks.warning`` from the root of the repository, or ``make warning-benchmark``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "warning-benchmark.md"
+MARKED = re.compile(r"(<!-- (?P<name>\w+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
+TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
+TABLES += ("runs", "costs")
+FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
+OWN, EXACT = "emodrift", "evals, exact"
+TO_BEAT = "AUROC .990, FNR 2.2 %, FPR 2.9 % (arXiv 2606.07631, 7 to 9 billion weights)"
+
+
+def main() -> None:
+    """Fill the page and copy the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.warning", description=main.__doc__)
+    parser.add_argument("results", type=Path, help="folder of the finished benchmark")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    folder = options.results / "tables"
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
+    text = options.page.read_text(encoding="utf-8")
+    options.page.write_text(fill_page(text, tables, options.results.name), encoding="utf-8")
+    figures = options.page.parent / "figures"
+    figures.mkdir(exist_ok=True)
+    for name in FIGURES:
+        shutil.copyfile(options.results / "figures" / f"{name}.svg", figures / f"{name}.svg")
+
+
+def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
+    """A page whose marked parts are made from the tables of a benchmark."""
+    parts = {
+        "seeds": describe_seeds(tables["runs"], study),
+        "answer": answer(tables),
+        "detectors": list_detectors(tables["detectors"], tables["thresholds"]),
+        "recall": list_recall(tables["detectors"]),
+        "leads": list_leads(tables["lead_figures"], tables["races"]),
+        "overlap": list_overlap(tables["overlap"]),
+        "practical": list_practical(tables["practical"]),
+        "confusion": list_confusion(tables["confusion"]),
+        "costs": list_costs(tables["costs"], tables["thresholds"]),
+    }
+    return MARKED.sub(lambda m: f"{m[1]}{parts[m['name']]}\n{m[3]}", text)
+
+
+def describe_seeds(runs: pd.DataFrame, study: str) -> str:
+    """Which seeds and runs stand behind the page."""
+    sentences = [f"Made from the study `{study}`."]
+    for scored, what in ((False, "Thresholds"), (True, "Scores")):
+        part = runs[runs["scored"] == scored]
+        seeds = ", ".join(str(seed) for seed in sorted(part["seed"].unique()))
+        sound = int((part["regime"] == "sound").sum())
+        sentences.append(
+            f"{what}: organism seeds {seeds} ({sound} sound and {len(part) - sound} failing runs)."
+        )
+    if runs.loc[runs["scored"], "seed"].nunique() < 5:
+        sentences.append(
+            "*So few seeds settle no order of detectors*: intervals over them are too narrow."
+        )
+    return " ".join(sentences)
+
+
+def answer(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The user's question in plain words, from the numbers."""
+    found = tables["detectors"].set_index(["detector", "figure"])["value"]
+    areas = found.xs("auroc", level="figure").drop(OWN).sort_values()
+    better = [name for name, value in areas.items() if value > found[OWN, "auroc"] + 1e-9]
+    verdict = (
+        f"{len(better)} of {len(areas)} rivals and parts have a larger AUROC, the largest being "
+        f"{areas.iloc[-1]:.2f} ({areas.index[-1]})"
+        if better
+        else f"no rival has a larger one (the next is {areas.index[-1]}, {areas.iloc[-1]:.2f})"
+    )
+    sentences = [
+        f"Emodrift tells failing runs from sound ones with AUROC {found[OWN, 'auroc']:.2f}, "
+        f"misses {found[OWN, 'fnr']:.0%} of failing runs and raises false alarms in "
+        f"{found[OWN, 'fpr']:.0%} of sound ones; {verdict}. To beat: {TO_BEAT}."
+    ]
+    leads = tables["lead_figures"].set_index(["detector", "figure"])
+    if (OWN, "ahead") in leads.index:
+        ahead = leads["value"].xs("ahead", level="figure")
+        sentences.append(
+            f"Of {int(leads.at[(OWN, 'ahead'), 'runs'])} failing runs whose evals changed in "
+            f"practice it told {ahead[OWN]:.0%} before that change, exact evals "
+            f"{ahead[EXACT]:.0%}, the best detector {ahead.max():.0%} ({ahead.idxmax()})."
+        )
+    race = tables["races"].set_index("detector").loc[OWN]
+    sentences.append(
+        f"Against exact evals with a threshold of their own it was earlier in {race['earlier']} "
+        f"failing runs, at the same checkpoint in {race['same']}, later in {race['later']}: "
+        + ("it leads." if race["earlier"] > race["later"] else "it has no lead over them.")
+    )
+    return " ".join(sentences)
+
+
+def list_detectors(detectors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
+    """A row for each detector: AUROC, misses and false alarms."""
+    wide = detectors.set_index(["detector", "figure"])
+    rows = [
+        {
+            "detector": name,
+            "AUROC": _show(wide.loc[(name, "auroc")]),
+            "misses": _show(wide.loc[(name, "fnr")]),
+            "false alarms": _show(wide.loc[(name, "fpr")]),
+        }
+        for name in thresholds["detector"]
+    ]
+    return _format(rows)
+
+
+def list_recall(detectors: pd.DataFrame) -> str:
+    """Recall of every detector by regime."""
+    chosen = detectors[detectors["figure"].str.startswith("recall, ")]
+    chosen = chosen.assign(regime=chosen["figure"].str.removeprefix("recall, "))
+    wide = chosen.pivot_table(index="detector", columns="regime", values="value", sort=False)
+    return wide.map("{:.2f}".format).reset_index().to_markdown(index=False)
+
+
+def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
+    """Lead of every detector on the practical change, and its race against exact evals."""
+    wide, race = figures.set_index(["detector", "figure"]), races.set_index("detector")
+    rows = []
+    for name in figures["detector"].unique():
+        against = race.loc[name] if name in race.index else None
+        rows.append(
+            {
+                "detector": name,
+                "ahead": _show(wide.loc[(name, "ahead")]),
+                "in time": _show(wide.loc[(name, "in time")]),
+                "median lead": _show(wide.loc[(name, "median lead")], "{:.0f}"),
+                "earlier / same / later than exact evals": "–"
+                if against is None
+                else f"{against['earlier']} / {against['same']} / {against['later']}",
+            }
+        )
+    return _format(rows) if rows else "No failing run changed in practice."
+
+
+def list_overlap(overlap: pd.DataFrame) -> str:
+    """Runs of each regime that emodrift and exact evals tell."""
+    names = {"one": "emodrift alone", "other": "exact evals alone"}
+    return overlap.rename(columns=names).to_markdown(index=False)
+
+
+def list_practical(practical: pd.DataFrame) -> str:
+    """Runs of each regime whose evals changed by what matters."""
+    rows = [
+        {
+            "regime": row["regime"],
+            "runs": row["runs"],
+            "changed in practice": row["changed"],
+            "median step": "–" if np.isnan(row["median_step"]) else f"{row['median_step']:.0f}",
+        }
+        for row in practical.to_dict("records")
+    ]
+    return _format(rows)
+
+
+def list_confusion(confusion: pd.DataFrame) -> str:
+    """Verdicts by regime, runs."""
+    wide = confusion.pivot_table(index="regime", columns="verdict", values="runs", aggfunc="sum")
+    return wide.astype(int).reset_index().to_markdown(index=False)
+
+
+def list_costs(costs: pd.DataFrame, thresholds: pd.DataFrame) -> str:
+    """What every detector reads of a checkpoint, and what measuring that took."""
+    seconds = ", ".join(f"{row.measurement} {row.seconds:.1f} s" for row in costs.itertuples())
+    rows = thresholds[["detector", "reads"]].to_dict("records")
+    return f"{_format(rows)}\n\nMedian time of a checkpoint: {seconds}."
+
+
+def _show(row: pd.Series, form: str = "{:.2f}") -> str:
+    value, low, high = (
+        "never" if np.isinf(v) else "–" if np.isnan(v) else form.format(v)
+        for v in (row["value"], row["low"], row["high"])
+    )
+    return value if low == high == value else f"{value} ({low} to {high})"
+
+
+def _format(rows: list[dict[str, object]]) -> str:
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Detectors to compare: how alarming each checkpoint of each run looks, by emodrift and by rivals.
+
+All scores rise with trouble and are causal: the score at a step is the largest so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from emodrift.warning.indicators import ALL
+
+SAMPLED = (20, 50, 200)
+COMPONENTS = 5
+KEYS = ["run", "step"]
+SCORES, PROMPTS, STORIES = "scores of replies", "activations of prompts", "activations of stories"
+GRADIENTS, LOG, WEIGHTS = "gradients", "training log", "weights"
+COSINE = 0.95
+EMODRIFT, EXACT = "emodrift", "evals, exact"
+
+
+class Tables(NamedTuple):
+    """Tables of one organism seed's study.
+
+    indicators, behaviour, projections: as published. signals: run, step, signal, value, of
+    :mod:`emodrift.benchmark.rivals`. reference: run and step. sound: runs declared healthy. seed:
+    of the organism.
+    """
+
+    indicators: pd.DataFrame
+    behaviour: pd.DataFrame
+    projections: pd.DataFrame
+    signals: pd.DataFrame
+    reference: tuple[str, int]
+    sound: tuple[str, ...]
+    seed: int
+
+
+class Detector(NamedTuple):
+    """score: from tables to a series by (run, step). reads: what has to be measured for it, at
+    every checkpoint. threshold: fixed, from the rate of false alarms; None: from sound runs."""
+
+    score: Callable[[Tables], pd.Series]
+    reads: tuple[str, ...]
+    threshold: Callable[[float], float] | None = None
+
+
+def score_study(tables: Tables) -> pd.DataFrame:
+    """Score of every checkpoint after the reference by every detector: run, step, detector, score.
+
+    Parameters
+    ----------
+    tables
+        Of the study.
+    """
+    found = []
+    for name, detector in list_detectors().items():
+        table = detector.score(tables).rename("score").reset_index().assign(detector=name)
+        found.append(table)
+    scores = pd.concat(found, ignore_index=True).fillna({"score": 0.0})
+    run, step = tables.reference
+    scores = scores[(scores["run"] != run) | (scores["step"] > step)]
+    scores = scores.sort_values([*KEYS], kind="stable", ignore_index=True)
+    scores["score"] = scores.groupby(["detector", "run"])["score"].cummax()
+    return scores
+
+
+def list_detectors() -> Mapping[str, Detector]:
+    """Detectors by name."""
+    vectors = (PROMPTS, GRADIENTS)
+    sampled = {
+        f"{title}, {n} sampled": Detector(_sample(measure, n), (f"{n} replies a metric",))
+        for title, measure in (("evals", _largest_change), ("harmful refusal", _refusal_change))
+        for n in SAMPLED
+    }
+    return {
+        EMODRIFT: Detector(_score_level, vectors),
+        "emodrift, own line": Detector(_score_level, vectors, lambda rate: -np.log(rate)),
+        **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in ALL},
+        EXACT: Detector(lambda t: _largest_change(_average_evals(t), t), (SCORES,)),
+        "harmful refusal, exact": Detector(
+            lambda t: _refusal_change(_average_evals(t), t), (SCORES,)
+        ),
+        **sampled,
+        "training loss": Detector(_read("loss"), (LOG,)),
+        "weight distance": Detector(_read("weights"), (WEIGHTS,)),
+        "drift norm": Detector(_read("drift"), (STORIES,)),
+        "cosine below .95": Detector(_read("least cosine"), (STORIES,), lambda rate: 1 - COSINE),
+        "CKA": Detector(_read("cka"), (PROMPTS,)),
+        "KL of replies": Detector(_read("kl"), (SCORES,)),
+        "PCA of activations": Detector(_read("pca"), (PROMPTS,)),
+        "PCA of projections": Detector(_score_components, (PROMPTS,)),
+    }
+
+
+def _score_level(tables: Tables) -> pd.Series:
+    judged = tables.indicators.dropna(subset="level")
+    return -np.log(judged.groupby(KEYS)["level"].min())
+
+
+def _follow(indicator: str) -> Callable[[Tables], pd.Series]:
+    """Deviation of one indicator from sound runs."""
+
+    def score(tables: Tables) -> pd.Series:
+        chosen = tables.indicators[tables.indicators["indicator"] == indicator]
+        return chosen.set_index(KEYS)["deviation"]
+
+    return score
+
+
+def _read(signal: str) -> Callable[[Tables], pd.Series]:
+    def score(tables: Tables) -> pd.Series:
+        return tables.signals[tables.signals["signal"] == signal].set_index(KEYS)["value"]
+
+    return score
+
+
+def _average_evals(tables: Tables) -> pd.DataFrame:
+    """Safety metrics, mean over splits: (run, step) by metric."""
+    safety = tables.behaviour[tables.behaviour["safety"]]
+    wide = safety.pivot_table(index=KEYS, columns=["metric", "split"], values="probability")
+    return wide.T.groupby(level="metric").mean().T
+
+
+def _largest_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
+    """Largest change of a safety metric from the reference."""
+    return (means - means.loc[tables.reference]).abs().max(axis=1)
+
+
+def _refusal_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
+    return (means["refusal"] - means["refusal"].loc[tables.reference]).abs()
+
+
+def _sample(
+    measure: Callable[[pd.DataFrame, Tables], pd.Series], number: int
+) -> Callable[[Tables], pd.Series]:
+    """Evals as if so many replies a metric had been sampled at every checkpoint."""
+
+    def score(tables: Tables) -> pd.Series:
+        means = _average_evals(tables)
+        rng = np.random.default_rng([tables.seed, number])
+        drawn = rng.binomial(number, means.to_numpy().clip(0, 1)) / number
+        return measure(pd.DataFrame(drawn, means.index, means.columns), tables)
+
+    return score
+
+
+def _score_components(tables: Tables) -> pd.Series:
+    """Distance from the reference along the leading components of how all checkpoints of sound runs
+    differ, in their standard deviations."""
+    wide = tables.projections.pivot_table(
+        index=KEYS, columns=["concept", "suite", "split"], values="projection"
+    )
+    change = wide - wide.loc[tables.reference]
+    sound = change[change.index.get_level_values("run").isin(tables.sound)].to_numpy()
+    if len(sound) < 2:
+        return np.sqrt((change**2).sum(axis=1))
+    _, singular, right = np.linalg.svd(sound - sound.mean(0), full_matrices=False)
+    kept = right[: min(COMPONENTS, len(sound) - 1)]
+    spread = singular[: len(kept)] / np.sqrt(len(sound) - 1)
+    placed = (change.to_numpy() - sound.mean(0)) @ kept.T / np.maximum(spread, 1e-12)
+    return pd.Series(np.sqrt((placed**2).mean(1)), change.index)
