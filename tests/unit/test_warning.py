@@ -1,6 +1,7 @@
 """Runs are held against sound ones, or against tolerances; alarms, gates and verdicts follow."""
 
 import json
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -11,8 +12,13 @@ import xarray as xr
 from emodrift.config.warning import IndicatorName
 from emodrift.drift.paired import Component, Reading, draw_prompts, gather_nulls, save_paired
 from emodrift.stats.settings import Statistics
-from emodrift.warning.audit import IndicatorsInputs, IndicatorsParams, measure_indicators
-from emodrift.warning.evidence import Question, follow_parts, judge_runs
+from emodrift.warning.audit import (
+    IndicatorsInputs,
+    IndicatorsParams,
+    measure_indicators,
+    tell_unjudged,
+)
+from emodrift.warning.evidence import Followed, Judged, Question, follow_parts, judge_runs
 from emodrift.warning.gates import Evidence, judge_part
 from emodrift.warning.indicators import ALL, INDICATORS, TITLES
 from emodrift.warning.indicators.indicator import measure_part
@@ -460,3 +466,15 @@ def test_entries_that_were_asked_different_prompts_are_not_joined(tmp_path):
     other = one.assign_coords(id=("prompt", one["id"].values[::-1]))
     with pytest.raises(Exception, match="different prompts"):
         join_measured([one, other], 0)
+
+
+def test_a_quiet_run_is_not_called_sound_where_nothing_of_caution_can_be_followed():
+    def judge_by(part, crossed):
+        followed = [Followed(None, part, np.zeros((2, 3)), np.zeros((2, 3)))]
+        run = SimpleNamespace(crossed=np.array([[False], [crossed]]))
+        return tell_unjudged("run", Judged(followed, [], {"run": run}))
+
+    rank, effect = list_parts("ebci")["rank"], list_parts("cvdi")["effect"]
+    assert "no part that follows caution" in judge_by(rank, crossed=False)
+    assert judge_by(rank, crossed=True) is None
+    assert judge_by(effect, crossed=False) is None

@@ -63,6 +63,8 @@ STAGE = Stage(
 )
 FORMAT = 2
 PROMPTS_NAMED = 5
+OF_CAUTION = {"separates", "effective"}
+"""Gates of the parts that follow caution."""
 
 
 class IndicatorsParams(NamedTuple):
@@ -141,9 +143,9 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
         "gates": gates.to_dict("records"),
         "alarms": list_alarms(values, components, beside),
         "runs": [
-            describe_run(run, verdicts[run], judged.runs[run], values, roles, beside)
-            if run in verdicts
-            else describe_unjudged(run, roles[run], bool(judged.followed))
+            describe_unjudged(run, roles[run], reason)
+            if (reason := tell_unjudged(run, judged))
+            else describe_run(run, verdicts[run], judged.runs[run], values, roles, beside)
             for run in places["run"].unique()
         ],
     }
@@ -329,9 +331,24 @@ def describe_run(
     }
 
 
-def describe_unjudged(run: str, role: str, followed: bool) -> dict[str, Any]:
-    """A run of the audit that has no verdict: it ends at the reference, or nothing applies."""
-    reason = "it ends at the reference" if followed else "no indicator applies; see the gates"
+def tell_unjudged(run: str, judged: Judged) -> str | None:
+    """Why a run has no verdict; None where it has one.
+
+    Where neither what evokes caution nor what it does can be followed, that no alarm was raised
+    says nothing of the run.
+    """
+    if not judged.followed:
+        return "no indicator applies; see the gates"
+    if run not in judged.runs:
+        return "it ends at the reference"
+    of_caution = any(OF_CAUTION & set(f.part.gates) for f in judged.followed)
+    if not of_caution and not judged.runs[run].crossed.any():
+        return "no part that follows caution applies; see the gates"
+    return None
+
+
+def describe_unjudged(run: str, role: str, reason: str) -> dict[str, Any]:
+    """A run of the audit that has no verdict."""
     empty = ("margin", "alarm_step", "against", "basis", "level", "p", "attainable")
     return (
         {"run": run, "role": role, "verdict": NOT_JUDGED}
