@@ -115,8 +115,8 @@ def plant_study(
                 if q == "projection/caution" and step in run.loss:
                     now = now - unseen * harmful * _break(breaking, run.loss[step])[family]
                 values[q].append(now)
-            for name, moved in changes.items():
-                moved.append(share * (amounts.drift + turn[name]))
+            for of_matrix, moved in changes.items():
+                moved.append(share * (amounts.drift + turn[of_matrix]))
             places.append({"run": name, "stage": "more", "step": step})
     joined = {q: np.array(v) for q, v in values.items()}
     matrix = {name: np.array(moved) for name, moved in changes.items()}

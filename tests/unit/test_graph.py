@@ -80,12 +80,13 @@ def test_measurements_lie_inside_the_visit_that_makes_them(planned):
     text = render_graph(draw_stages(planned), read_meanings())
     inside = text[text.index("subgraph visit") : text.index("    end\n")]
     assert re.findall(r"^ +(\w+)\[", inside, re.M) == [
-        *("activations", "gradients", "responses", "replies")
+        *("samples", "activations", "gradients", "responses", "replies")
     ]
 
 
 def test_arrows_are_dashed_where_keys_rest_on_content(planned):
-    assert draw_stages(planned).awaited == {("contrasts", "visit"), ("lock", "visit")}
+    content = ("contrasts", "phrasings", "lock", "discovery")
+    assert draw_stages(planned).awaited == {(stage, "visit") for stage in content}
 
 
 def test_a_page_without_marks_is_refused_in_one_line():
