@@ -77,7 +77,7 @@ def pick_directions(
         np.sum([vectors[member] for member in bundles.get(name, [name])], axis=0) for name in names
     ]
     return xr.DataArray(
-        normalise(np.stack(picked)),
+        normalise(np.reshape(picked, (len(names), locked.sizes["hidden"]))),
         dims=("direction", "hidden"),
         coords={
             "name": ("direction", np.array(names, dtype=object)),
