@@ -173,6 +173,8 @@ def write_stand_in(plan, entry):
         kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
         files = {f"parts/{name}.jsonl": name for name in kinds}
         files |= {"replies.json": "{}", "parts.json": json.dumps(kinds)}
+    if entry.stage == "phrasings":
+        files = {"replies.json": '{"refuse": ["no"]}'}
     if entry.stage == "lock":
         arrays = {f"lock.zarr/{name}/c": name for name in ("direction", "name", "layer")}
         files = arrays | {"layer.json": '{"layer": 2}', "bundles.json": "{}"}

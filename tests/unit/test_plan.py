@@ -198,3 +198,22 @@ def test_steering_can_be_kept_to_the_reference_or_the_ends(plan):
         (coupling,) = planned.of_stage("coupling")
         assert len(coupling.params["steered"]) == counts[chosen]
     assert counts == {"all": 3, "ends": 2, "reference": 1}
+
+
+def test_phrasings_are_sampled_from_the_named_runs_and_wait_before_the_lock(plan):
+    changes = {
+        "generation": {"prompts_per_cell": 1, "max_new_tokens": 4, "judge": "replies"},
+        "behaviours": STUDY["behaviours"] | {"phrasings": "sampled", "sampled_runs": ["sft"]},
+    }
+    first = plan(**changes)
+    write_stand_in(first, first.awaited[0])
+    second = plan(**changes)
+    assert [e.stage for e in second.awaited] == ["phrasings"]
+    assert len(second.of_stage("samples")) == 2
+    write_stand_in(second, second.awaited[0])
+    third = plan(**changes)
+    assert [e.stage for e in third.awaited] == ["lock"]
+    given = {e.place for e in plan().of_stage("gradients")}
+    assert not given & {e.place for e in third.of_stage("gradients")}
+    with pytest.raises(EmodriftError, match="sampled_runs names 'other'"):
+        plan(**changes | {"behaviours": changes["behaviours"] | {"sampled_runs": ["other"]}})

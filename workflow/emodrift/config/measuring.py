@@ -89,6 +89,9 @@ class Behaviours(Section):
     are commonest in replies which the checkpoints of the study wrote themselves, by the class that
     the judge puts them in (`sampled`, which needs `generation`; a class that no checkpoint wrote
     keeps its given phrasings). One list serves all checkpoints."""
+    sampled_runs: tuple[Name, ...] = ()
+    """Runs whose replies are pooled for `sampled`; left out, all. Where a study is to grow, name
+    those that it has: a list that another checkpoint changes is scored anew everywhere."""
     phrasing_score: Literal["mean", "sum"] = "mean"
     """A phrasing's log-likelihood: `mean` over its tokens (length-normalised), or `sum`, which is
     exact where all phrasings are equally long."""

@@ -79,6 +79,7 @@ class Study(Section):
             )
         if self.vectors.estimator == "neutral_difference" and not self.contrasts.neutral:
             raise ValueError("vectors.estimator neutral_difference needs contrasts.neutral")
+        self._check_sampled()
         self._check_metrics()
         self._check_indicators()
         self._check_generation()
@@ -116,14 +117,25 @@ class Study(Section):
                         f"{', '.join(sorted(trained)) or f'there is no {section} section'}"
                     )
 
+    def _check_sampled(self) -> None:
+        section = self.behaviours
+        if section.phrasings == "sampled" and self.generation is None:
+            raise ValueError(
+                "behaviours.phrasings is sampled, but there is no `generation` section to "
+                "sample replies by; add one, or set it to given"
+            )
+        if section.sampled_runs and section.phrasings == "given":
+            raise ValueError("behaviours.sampled_runs needs phrasings: sampled")
+        for name in section.sampled_runs:
+            if name not in self.runs:
+                raise ValueError(
+                    f"behaviours.sampled_runs names {name!r}, which runs lacks: "
+                    f"{', '.join(self.runs)}"
+                )
+
     def _check_generation(self) -> None:
         section = self.generation
         if section is None:
-            if self.behaviours.phrasings == "sampled":
-                raise ValueError(
-                    "behaviours.phrasings is sampled, but there is no `generation` section to "
-                    "sample replies by; add one, or set it to given"
-                )
             return
         null = [f"random-{i}" for i in range(self.steering.random_directions)]
         found = list(FOUND_DIRECTIONS) if self.discovery else []

@@ -108,11 +108,13 @@ def plan_chain(
 
 def _follow_models(plan: Plan, corpus: Corpus, desk: Desk, chat: Mapping[str, Any]) -> Corpus:
     """Contrast data whose phrasings are openings of replies that the checkpoints write."""
+    pooled = plan.study.behaviours.sampled_runs or plan.study.runs
     verdicts = tuple(
         _plan_verdicts(
             plan, checkpoint, corpus.entry, Reader(plan, desk, checkpoint, chat).sample(corpus)
         )
         for checkpoint in plan.checkpoints
+        if checkpoint.run in pooled
     )
     entry = plan.add(
         "phrasings",
