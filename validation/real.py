@@ -157,7 +157,14 @@ def list_examples(tables: Tables) -> Iterator[str]:
     yield from draw_table(["prompt", "steered by", "reply"], rows)
 
 
+def list_figures(tables: Tables) -> Iterator[str]:
+    """Links to the figures that stand beside the page."""
+    for name in FIGURES:
+        yield f"![{name.replace('_', ' ')}](figures/real_{name}.svg)"
+
+
 PARTS = {
+    "figures": list_figures,
     "quality": list_quality,
     "gates": list_gates,
     "runs": list_runs,
