@@ -3,6 +3,7 @@
 The study is config/config.yaml, or the file given with --configfile.
 """
 
+import gc
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError

@@ -47,7 +47,7 @@ def find_entry(wildcards):
 
 def list_manifests(entries):
     """Manifests of entries. They are ancient, for their paths are their identity."""
-    return [ancient(str(STORE / entry.place / MANIFEST)) for entry in entries]
+    return [ancient(f"{STORE}/{entry.place}/{MANIFEST}") for entry in entries]
 
 
 def entry(stage):
@@ -111,6 +111,7 @@ def published(wildcards):
 
 
 plan()
+gc.freeze()  # the plan stays to the end, so that collecting garbage need not walk through it
 forget_incomplete(PUBLISHED)
 
 

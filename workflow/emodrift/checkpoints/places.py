@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ IDENTITY_FILES = (
     "added_tokens.json",
     "chat_template*",
 )
+IDENTITY = re.compile("|".join(map(fnmatch.translate, IDENTITY_FILES)))
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 PROMPT_ADAPTERS = ("PROMPT", "PREFIX", "P_TUNING", "CPT", "CARTRIDGE")
 LARGEST_SIZE = 1_000_000
@@ -115,20 +117,21 @@ def list_names(path: Path, key: str) -> list[str]:
         The folder cannot be read, or something that is no file has the name of one that counts.
     """
     try:
-        inside = sorted(path.iterdir())
+        with os.scandir(path) as listed:
+            inside = sorted(listed, key=lambda entry: entry.name)
         odd = [p for p in inside if not p.is_file() and not p.is_dir() and is_identity(p.name)]
     except OSError as error:
         raise EmodriftError(f"{key}: {path} cannot be read ({error.strerror})") from None
     if odd:
         raise EmodriftError(
-            f"{key}: {odd[0]} is no regular file, or a link to none; put the file itself there"
+            f"{key}: {odd[0].path} is no regular file, or a link to none; put the file itself there"
         )
     return [p.name for p in inside if p.is_file()]
 
 
 def is_identity(name: str) -> bool:
     """Whether a file of this name is part of a checkpoint's identity."""
-    return name not in NOT_WEIGHTS and any(fnmatch.fnmatch(name, p) for p in IDENTITY_FILES)
+    return name not in NOT_WEIGHTS and IDENTITY.match(name) is not None
 
 
 def check_checkpoint_files(

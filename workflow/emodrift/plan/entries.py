@@ -6,6 +6,7 @@ its inputs and the content of its leaves.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from emodrift.checkpoints.checkpoint import Checkpoint
 from emodrift.config.study import Study
 from emodrift.store.code import digest_code
 from emodrift.store.digest import make_key
-from emodrift.store.downloads import list_places
+from emodrift.store.downloads import Download, list_places
 from emodrift.store.entry import Entry, Inputs, entry_exists, list_entries_in, map_inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -59,6 +60,7 @@ class Plan:
     publication: Entry | None = None
     awaited: list[Entry] = field(default_factory=list)
     variant: str = ""
+    _made: set[str] = field(default_factory=set)
 
     def vary(self, name: str, study: Study) -> Plan:
         """A plan of a variant, whose entries go into this plan."""
@@ -116,6 +118,12 @@ class Plan:
             self.awaited.append(entry)
         return False
 
+    def is_made(self, entry: Entry) -> bool:
+        """Whether an entry is there. Once it is, it stays."""
+        if entry.place not in self._made and entry_exists(self.store / entry.place):
+            self._made.add(entry.place)
+        return entry.place in self._made
+
     def list_needed(self, inputs: Inputs) -> list[Entry]:
         """Entries whose jobs make some inputs, each once.
 
@@ -126,7 +134,7 @@ class Plan:
             maker = self.makers.get(entry.place)
             if maker is None:
                 needed[entry.place] = entry
-            elif maker.place not in needed and not entry_exists(self.store / entry.place):
+            elif maker.place not in needed and not self.is_made(entry):
                 needed[maker.place] = maker
         return list(needed.values())
 
@@ -149,21 +157,39 @@ class Plan:
             Place on the hub -> ``download`` and ``entries``; see
             :func:`emodrift.store.downloads.release_downloads`.
         """
+        if entry is None:
+            return self._needs
+        loaded = [p for at in entry.context.get("locations", ()) for p in list_places(at)]
+        shared = {c for p in loaded if p in self._needs for c in _list_contents(self._needs[p])}
+        places = {place for content in shared for place in self._sharing[content]}
+        return {place: self._needs[place] for place in sorted(places)}
+
+    @functools.cached_property
+    def _needs(self) -> dict[str, dict[str, Any]]:
         downloads = {d.place: d for c in self.checkpoints for d in c.downloads}
-        entries: dict[str, list[str]] = {place: [] for place in downloads}
-        for other in self.entries.values():
-            for location in other.context.get("locations", ()):
+        entries: dict[str, set[str]] = {place: set() for place in downloads}
+        for entry in self.entries.values():
+            for location in entry.context.get("locations", ()):
                 for place in list_places(location):
-                    entries.setdefault(place, []).append(other.place)
-        if entry is not None:
-            loaded = [d for p, d in downloads.items() if entry.place in entries[p]]
-            shared = {content for d in loaded for content in d.contents}
-            downloads = {p: d for p, d in downloads.items() if shared & d.contents}
+                    entries.setdefault(place, set()).add(entry.place)
         return {
-            place: {"download": tuple(d), "entries": sorted(set(entries[place]))}
+            place: {"download": tuple(d), "entries": sorted(entries[place])}
             for place, d in downloads.items()
         }
+
+    @functools.cached_property
+    def _sharing(self) -> dict[tuple[str, str], list[str]]:
+        """Content of a file on the hub -> places that hold it."""
+        sharing: dict[tuple[str, str], list[str]] = {}
+        for place, need in self._needs.items():
+            for content in _list_contents(need):
+                sharing.setdefault(content, []).append(place)
+        return sharing
 
     def of_stage(self, stage: str) -> list[Entry]:
         """Entries of one stage, in the order in which they were planned."""
         return [e for e in self.entries.values() if e.stage == stage]
+
+
+def _list_contents(need: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return Download(*need["download"]).contents

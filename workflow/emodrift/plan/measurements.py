@@ -7,6 +7,7 @@ missing of their measurements; what stages need of a checkpoint they get from it
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,16 @@ class Reader:
     chat: Mapping[str, Any]
     early: bool = False
 
+    @functools.cached_property
+    def asked(self) -> Asked:
+        """Where what is asked of the checkpoint, loaded in this way, is gathered."""
+        return self._ask(self.desk.early if self.early else self.desk.late)
+
+    @functools.cached_property
+    def chat_digest(self) -> str:
+        """Identity of how prompts go through the chat template."""
+        return digest_value(self.chat)
+
     def read_texts(self, corpus: Corpus, kinds: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
         """Activations of all parts of some kinds, by kind."""
         parts = {kind: corpus.pick(kind) for kind in kinds}
@@ -107,7 +118,7 @@ class Reader:
         return tuple(
             self._add(
                 "gradients",
-                {"reading": reading, "chat": digest_value(self.chat)},
+                {"reading": reading, "chat": self.chat_digest},
                 {"part": part.digest, "replies": corpus.replies},
                 {**corpus.places, "part": part.name},
             )
@@ -118,7 +129,7 @@ class Reader:
         """Unsteered replies; nothing but prompts is in their key."""
         return self._add(
             "samples",
-            {"reading": self._describe_sampling(), "chat": digest_value(self.chat)},
+            {"reading": self._describe_sampling(), "chat": self.chat_digest},
             {"prompts": digest_parts(corpus.pick("prompts"))},
             {"contrasts": corpus.entry.place},
         )
@@ -136,7 +147,7 @@ class Reader:
         }
         return self._add(
             "responses",
-            {"reading": reading, "chat": digest_value(self.chat)},
+            {"reading": reading, "chat": self.chat_digest},
             {
                 "prompts": digest_parts(corpus.pick("prompts")),
                 "replies": corpus.replies,
@@ -158,7 +169,7 @@ class Reader:
         }
         return self._add(
             "replies",
-            {"reading": reading, "steered": steered, "chat": digest_value(self.chat)},
+            {"reading": reading, "steered": steered, "chat": self.chat_digest},
             {
                 "prompts": digest_parts(corpus.pick("prompts")),
                 "directions": lock.directions,
@@ -167,6 +178,10 @@ class Reader:
             },
             self._place(corpus, lock, gradients),
         )
+
+    def _ask(self, at: dict[str, Asked]) -> Asked:
+        model = describe_loading(self.plan.study, self.checkpoint, self.chat)
+        return at.setdefault(digest_value(model), Asked(self.checkpoint, model))
 
     def _describe_sampling(self) -> dict[str, Any]:
         study = self.plan.study
@@ -183,7 +198,7 @@ class Reader:
         params: dict[str, Any] = {"kind": part.kind, "reading": reading}
         if part.kind == "prompts":
             reading = {"pooling": "reply", **describe_format(self.plan.study)}
-            params |= {"reading": reading, "chat": digest_value(self.chat)}
+            params |= {"reading": reading, "chat": self.chat_digest}
         return self._add(
             "activations",
             params,
@@ -210,10 +225,7 @@ class Reader:
             label=self.checkpoint.label,
             code=[CODE[stage], LOADING],
         )
-        model = describe_loading(self.plan.study, self.checkpoint, self.chat)
-        at = self.desk.early if self.early else self.desk.late
-        at = self.desk.sampled if stage == "samples" else at
-        asked = at.setdefault(digest_value(model), Asked(self.checkpoint, model))
+        asked = self._ask(self.desk.sampled) if stage == "samples" else self.asked
         asked.entries.setdefault(entry.place, entry)
         return entry
 

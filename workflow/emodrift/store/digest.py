@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KEY_LENGTH = 20
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def digest_bytes(data: bytes) -> str:
@@ -17,7 +18,7 @@ def digest_bytes(data: bytes) -> str:
 
 def digest_value(value: Any) -> str:
     """Digest of a JSON-able value; mappings are ordered by key, sequences keep their order."""
-    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+    return digest_bytes(_ENCODER.encode(value).encode())
 
 
 def make_key(**parts: Any) -> str:

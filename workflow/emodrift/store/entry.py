@@ -96,10 +96,12 @@ Inputs = Entry | tuple["Inputs", ...] | Mapping[str, "Inputs"]
 
 def map_inputs(inputs: Any, change: Callable[[Any], Any]) -> Any:
     """Every leaf of nested sequences and mappings changed; sequences become lists."""
-    if isinstance(inputs, Mapping):
-        return {name: map_inputs(value, change) for name, value in inputs.items()}
+    if isinstance(inputs, Entry | str):
+        return change(inputs)
     if isinstance(inputs, tuple | list):
         return [map_inputs(value, change) for value in inputs]
+    if isinstance(inputs, Mapping):
+        return {name: map_inputs(value, change) for name, value in inputs.items()}
     return change(inputs)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,32 @@ class FileDigests:
 
     def __init__(self, memo: Path) -> None:
         self.memory = Memory(memo)
+        self._folders: dict[str, str] = {}
 
     def digest(self, path: Path) -> str:
         """Digest of one file, read only if its size, times or inode differ from memory."""
         state = path.stat()
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
-        match self.memory.recall(str(path.resolve())):
+        name = self._resolve(path)
+        match self.memory.recall(name):
             case [known, str(digest)] if known == stamp:
                 return digest
         digest = digest_file(path)
-        self.memory.learn(str(path.resolve()), [stamp, digest])
+        self.memory.learn(name, [stamp, digest])
         return digest
 
     def digest_tree(self, root: Path, names: Iterable[Path]) -> str:
         """Digest of the named files below `root`: relative names and contents."""
         return digest_value({str(p.relative_to(root)): self.digest(p) for p in names})
+
+    def _resolve(self, path: Path) -> str:
+        """A file's path without links; that of a folder is found out once."""
+        if path.is_symlink():
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
 
     def note(self, mark: str) -> None:
         """Remember that something which costs time was found in order."""
