@@ -12,7 +12,6 @@ from emodrift.cost import estimate as estimating
 from emodrift.cost.estimate import describe, estimate_study
 from emodrift.cost.pace import EFFICIENCY, Pace, probe_machine
 from emodrift.cost.shapes import Shape, read_shape
-from emodrift.cost.telling import Teller
 from emodrift.cost.tokens import count_words, open_counter
 from emodrift.cost.work import (
     Replies,
@@ -27,15 +26,13 @@ from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stor
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import open_dialogues
 from emodrift.measure.generation import Sampling, Steering, generate_replies, verify_cache
-from emodrift.measure.gradients import Question, differentiate_prompts
 from emodrift.measure.responses import score_steered
-from emodrift.measure.session import Session
 from emodrift.models.loading import load_model
 from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import entry_exists, write_entry
-from tests.conftest import STUDY, save_checkpoint, write_stand_in
+from tests.conftest import STUDY, save_checkpoint
 
 LOADING = {"device": "cpu", "allow_pickle": False, "batch_tokens": 16}
 ONE_BY_ONE = 1
@@ -138,9 +135,6 @@ def test_tokens_of_a_chat_are_counted_with_the_template_around_them(folder, tmp_
     )
     expected = tokenizer(said, add_special_tokens=False)["input_ids"]
     assert chatty.count_prompt(words, PLAIN, "auto") == len(expected)
-    assert chatty.count_prompt(words, PLAIN, "plain") == open_counter(
-        {"path": str(folder)}, {}
-    ).count_prompt(words, PLAIN, "auto")
 
 
 def test_reading_takes_the_counted_tokens_and_operations(model, counter, shape):
@@ -150,28 +144,6 @@ def test_reading_takes_the_counted_tokens_and_operations(model, counter, shape):
         extract_part(model, stories, reading, ONE_BY_ONE, "tiny")
     work = count_reading([counter.count_text(s["text"]) for s in stories], shape)
     assert (hooks.tokens, hooks.blocks) == (work.tokens, work.reading)
-
-
-@pytest.mark.parametrize("first_layer", [0, 2])
-def test_differentiating_takes_the_counted_tokens_and_operations(
-    model, counter, shape, first_layer
-):
-    prompts, budget = pick_prompts()[:3], TokenBudget(ONE_BY_ONE)
-    reading = {**FORM, "phrasing_score": "mean"}
-    dialogues = open_dialogues(model, prompts, REPLY_CLASSES, reading, budget, "tiny")
-    targets, turns = [(0, 0), (0, 1), (1, 0)], [2, 1, 0]
-    session = Session(model, budget, "tiny")
-    with Hooks(model) as hooks:
-        differentiate_prompts(dialogues, Question(targets, "reply", first_layer), session)
-    lengths, replies = measure_prompts(counter, prompts), count_tree(counter)
-    work = count_differentiating(lengths, turns, replies, first_layer, shape)
-    assert hooks.tokens == work.tokens
-    rows = [length + replies.tokens for length in lengths]
-    above = shape.weights * (shape.layers - first_layer) // shape.layers
-    backward = 2 * above * sum(r * t for r, t in zip(rows, turns, strict=True))
-    again = 2 * shape.head * replies.tokens * sum(turns)  # the head forward, for its gradient
-    assert hooks.head == 2 * shape.head * replies.tokens * len(prompts) + again
-    assert work.reading == hooks.blocks + backward + hooks.head + again
 
 
 def test_steering_takes_the_counted_operations_above_the_layer_alone(model, counter, shape):
@@ -328,22 +300,3 @@ def test_no_time_is_guessed_for_a_gpu_or_a_cluster(plan, monkeypatch):
     assert "How long a GPU takes is not estimated." in words and "min" not in words
     elsewhere = estimate_study(plan(), 2, elsewhere=True)
     assert elsewhere.untimed == "a cluster"
-
-
-def test_progress_is_told_when_something_was_made_and_the_thread_ends_with_the_study(plan):
-    planned = plan()
-    while planned.awaited:
-        for entry in planned.awaited:
-            write_stand_in(planned, entry)
-        planned = plan()
-    lines = []
-    teller = Teller(lines.append, 2, pause=0.05)
-    teller.tell_cost(planned)  # stand-ins hold no texts to count
-    missing = [e for e in planned.entries.values() if not entry_exists(planned.store / e.place)]
-    thread = teller.start(lambda: planned)
-    time.sleep(0.3)
-    assert lines == []
-    for entry in missing:
-        write_stand_in(planned, entry)
-    thread.join(30)
-    assert not thread.is_alive() and lines[-1].startswith("100% of the study's work is done")

@@ -188,7 +188,8 @@ def test_the_change_of_an_effect_is_its_difference_from_the_reference(tables):
 
 
 def test_a_study_without_sound_or_other_runs_is_drawn_too(tables):
-    alone = {name: table[table["run"] == "healthy"] for name, table in tables.items()}
+    told = {name: table for name, table in tables.items() if "run" in table}
+    alone = {name: table[table["run"] == "healthy"] for name, table in told.items()}
     for name in ("drift_trajectories", "indicators", "fragmentation"):
         draw(name, alone, make_scene(sound=["healthy"]))
 
@@ -307,5 +308,5 @@ def test_bundles_have_one_colour_and_runs_another_in_all_figures():
 
 def test_the_tables_that_a_figure_declares_are_read(entries, tables):
     read = read_tables("indicators", entries)
-    assert set(read) == {"indicators", "behaviour"}
+    assert set(read) == {"indicators", "behaviour", "evals"}
     pd.testing.assert_frame_equal(read["behaviour"], tables["behaviour"])

@@ -8,6 +8,7 @@ training is left alone. That the weights are those of the file is proved, tensor
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,9 @@ def share_model(
             trust_remote_code=False,
             output_loading_info=True,
         )
-        if (folder / "generation_config.json").is_file():
-            shared.generation_config = GenerationConfig.from_pretrained(folder)
+        written = folder / "generation_config.json"
+        if written.is_file():
+            shared.generation_config = GenerationConfig.from_dict(json.loads(written.read_text()))
     check_loaded(shared, found, label)
     refuse_broken_weights(shared, label)
     check_vocabulary(shared, tokenizer, label)

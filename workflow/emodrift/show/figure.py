@@ -75,5 +75,5 @@ def read_tables(figure: str, entries: Mapping[str, Path]) -> dict[str, pd.DataFr
     return {
         table: read_table(entry, table)
         for stage, entry in entries.items()
-        for table in reads[stage]
+        for table in reads.get(stage, ())
     }

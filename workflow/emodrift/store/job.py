@@ -117,10 +117,14 @@ def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> Non
 
 
 def _log_to(path: Path | None) -> None:
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    """Log to a file and the terminal; within a process that logs already, as it does."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(path.with_suffix(REFUSED))
+    if logging.getLogger().handlers:
+        return
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path is not None:
         handlers.append(logging.FileHandler(path, mode="w"))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
