@@ -34,7 +34,7 @@ real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: 
 real-page: $(SETUP)  ## fill in docs/real-study.md from what `make real` published
 	$(BIN)/python -m validation.real
 
-test: $(VENV)/.real  ## run all tests, WORKERS at a time
+test: $(SETUP)  ## run all tests, WORKERS at a time
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)
 
 fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a traceback

