@@ -1,7 +1,8 @@
 """Rivals: the change of directions that know nothing of emotions, beside that of caution.
 
 Each is locked at the reference like the emotions and refitted at every checkpoint, on prompts like
-the training data; all is reported on the other prompts. docs/methods.md, "Rival directions".
+the training data; all is reported on the other prompts. docs/methods.md,
+"Discovered bundle and rival directions".
 """
 
 from __future__ import annotations
