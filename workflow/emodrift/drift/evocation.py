@@ -42,6 +42,10 @@ STAGE = Stage(
 )
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 SEPARATIONS = ("auroc", "predictivity")
+LEAST_SPREAD = 0.01
+"""Share of the prompts' spread below which that of a draw counts as none: a few families that are
+drawn alike differ by nothing, and a difference in units of that is undefined.
+"""
 
 
 class EvocationParams(NamedTuple):
@@ -240,7 +244,7 @@ class GroupContrast(NamedTuple):
     """How far two groups of prompts lie apart along each concept, (draw, concept) each.
 
     rise: difference of means, in the unit of the values; difference: rise over the pooled standard
-    deviation; auroc: probability that a positive prompt lies above another.
+    deviation, NaN where that is none; auroc: probability that a positive prompt lies above another.
     """
 
     rise: np.ndarray
@@ -265,13 +269,15 @@ def contrast_groups(values: np.ndarray, positive: np.ndarray, weights: np.ndarra
     means = [w @ values / n for w, n in zip((up, down), totals, strict=True)]
     squares = [w @ values**2 / n for w, n in zip((up, down), totals, strict=True)]
     spread = [s - m**2 for s, m in zip(squares, means, strict=True)]
-    pooled = np.sqrt((spread[0] + spread[1]).clip(1e-12) / 2)
+    pooled = np.sqrt((spread[0] + spread[1]).clip(0) / 2)
     rise = means[0] - means[1]
+    spread_out = pooled > LEAST_SPREAD * pooled[:1]
+    difference = np.divide(rise, pooled, out=np.full(rise.shape, np.nan), where=spread_out)
     a, b = values[positive], values[~positive]
     wins = (a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])
     against = np.tensordot(up[:, positive], wins.astype(np.float32), 1)
     auroc = np.einsum("djc,dj->dc", against, down[:, ~positive])
-    return GroupContrast(rise, rise / pooled, auroc / (totals[0] * totals[1]))
+    return GroupContrast(rise, difference, auroc / (totals[0] * totals[1]))
 
 
 def correlate(values: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> np.ndarray:
