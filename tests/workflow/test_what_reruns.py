@@ -262,24 +262,6 @@ def test_another_reference_is_visited_with_its_twin_and_all_are_asked_about_its_
     assert study.list_jobs() == jobs | SUMMARIES | SHOWN
 
 
-def test_measurements_deleted_by_hand_are_made_again_and_nothing_else_is(study):
-    store = study.folder / "results/store"
-    lost = [min((store / stage).glob("*/manifest.json")).parent for stage in MEASUREMENTS]
-    arrays = {p: p.read_bytes() for entry in lost for p in entry.rglob("*") if p.is_file()}
-    arrays = {p: content for p, content in arrays.items() if p.name != "manifest.json"}
-    before = list_measured(study)
-    for entry in lost:
-        shutil.rmtree(entry)
-    assert set(study.list_jobs()) == {"visit"}
-    study.run()
-    now = list_measured(study)
-    assert now.keys() == before.keys()
-    again = {Path(place).parent for place in now if now[place] != before[place]}
-    assert again == set(lost)
-    assert {p: p.read_bytes() for p in arrays} == arrays
-    assert study.list_jobs() == {}
-
-
 def test_a_variant_runs_what_it_changes_and_what_follows(study):
     variants = {"early": {"vectors": {"layer": 1}}, "own": {"vectors": {"layer": 2}}}
     study.edit_study(lambda s: s.update(sensitivity={"variants": variants}))
