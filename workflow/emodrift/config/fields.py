@@ -11,3 +11,9 @@ def list_fields(kind: str) -> tuple[str, ...]:
     if kind == "prompts":
         return PROMPT_FIELDS + PROMPT_OPTIONS
     return STORY_FIELDS + STORY_OPTIONS
+
+
+DISCOVERED = "discovered"
+"""Name of the bundle that discovery chooses."""
+RIVAL_NAMES = ("harm", "refusal")
+"""Directions that know nothing of emotions, which discovery adds."""

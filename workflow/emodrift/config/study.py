@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from emodrift.config.benchmark import Benchmark
 from emodrift.config.evals import Evals
+from emodrift.config.fields import DISCOVERED, RIVAL_NAMES
 from emodrift.config.generation import JUDGED_CLASSES, Generation
 from emodrift.config.measuring import (
     Activations,
@@ -30,7 +31,7 @@ from emodrift.config.training import TrainingConfig
 from emodrift.config.variants import Sensitivity
 from emodrift.config.warning import Alarms, Indicators
 
-FOUND_DIRECTIONS = ("discovered", "harm", "refusal")
+FOUND_DIRECTIONS = (DISCOVERED, *RIVAL_NAMES)
 """What `discovery` adds to the directions that replies can be steered along; the first is a bundle.
 """
 

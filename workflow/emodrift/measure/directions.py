@@ -14,10 +14,6 @@ from emodrift.stats.measures import normalise
 
 LOCK, BUNDLES, LAYER = "lock.zarr", "bundles.json", "layer.json"
 FOUND, RIVALS = "discovered.json", "rivals.zarr"
-DISCOVERED = "discovered"
-"""Name of the bundle that discovery chooses."""
-RIVAL_NAMES = ("harm", "refusal")
-"""Directions that know nothing of emotions."""
 
 
 def open_lock(entry: Path) -> xr.Dataset:

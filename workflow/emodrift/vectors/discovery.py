@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from emodrift.config.fields import DISCOVERED, RIVAL_NAMES
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import Readings, open_activations, open_gradients, save_array
-from emodrift.measure.directions import DISCOVERED, FOUND, RIVAL_NAMES, RIVALS, open_lock
+from emodrift.measure.directions import FOUND, RIVALS, open_lock
 from emodrift.stats.measures import normalise
 
 
