@@ -26,7 +26,7 @@ GB = 10**9
 LLAMA_8B = Weights(8_030_000_000, 16 * GB, hidden=4096, layers=32, vocabulary=128_256)
 TOKENS = 1536
 PEAKS = f"""
-import json, resource
+from pathlib import Path
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts
 from emodrift.measure.gradients import Question, differentiate_prompts
 from emodrift.measure.session import Session
@@ -37,6 +37,11 @@ from emodrift.models.prompts import encode_prompts, encode_replies
 from tests.unit.test_measure import LOADING, pose
 import sys
 
+def read_memory(name):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+
 for folder in sys.argv[1:]:
     model = load_model({{"path": folder}}, LOADING, "auto", "x")
     asked = [p["prompt"] for p in sample_prompts(0, 3)]
@@ -44,9 +49,10 @@ for folder in sys.argv[1:]:
     classes = encode_replies(model, {{k: list(v) for k, v in REPLY_CLASSES.items()}}, "plain")
     dialogues = pose(model, prompts, grow_tree(classes), "sum")
     targets = [(row, 1) for row in range(len(asked))]
+    Path("/proc/self/clear_refs").write_text("5")
     session = Session(model, TokenBudget({TOKENS}), "x")
     differentiate_prompts(dialogues, Question(targets, "reply", 0), session)
-    print(len(asked), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(len(asked), read_memory("VmHWM"))
 """
 
 
