@@ -17,7 +17,7 @@ from emodrift.store.entry import MANIFEST, entry_exists
 from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
 from emodrift.config.reading import parse_study
-from emodrift.plan.measurements import forget_unmeasured
+from emodrift.plan.jobs import forget_unmade
 from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
 from emodrift.plan.disk import check_free_space

@@ -90,7 +90,7 @@ def test_seeds_are_trained_first_then_measured_and_compared(weights, tmp_path):
         needed |= {e.place for e in found}
     stages = {place.split("/")[0] for place in needed}
     assert not stages & {"drift", "fragmentation", "report"}
-    assert {"signals", "comparison", "figure", "visit", "indicators"} <= stages
+    assert {"signals", "comparison", "figures", "visit", "indicators"} <= stages
 
 
 def test_a_further_seed_costs_itself_and_the_comparison(weights, tmp_path):

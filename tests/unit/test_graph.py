@@ -17,6 +17,7 @@ from emodrift.plan.graph import (
     PAGES,
     draw_stages,
     insert_graph,
+    name_node,
     read_edges,
     read_meanings,
     render_graph,
@@ -58,7 +59,11 @@ def close(edges):
 
 
 def list_edges(plan):
-    pairs = {(i.stage, e.stage) for e in plan.entries.values() for i in e.list_inputs()}
+    pairs = {
+        (name_node(plan, source), name_node(plan, entry))
+        for entry in plan.entries.values()
+        for source in entry.list_inputs()
+    }
     return {(CHECKPOINT, "visit"), *(pair for pair in pairs if pair[0] != pair[1])}
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
-from emodrift.plan.measurements import SHARING, forget_unmeasured
+from emodrift.plan.jobs import forget_unmade
+from emodrift.plan.measurements import SHARING
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import entry_exists, write_entry
 from tests.conftest import STUDY, save_checkpoint, write_stand_in
@@ -125,11 +126,11 @@ def test_a_visit_is_made_again_when_one_of_its_measurements_is_gone(plan):
     for entry in planned.entries.values():
         if entry.stage in (*MEASURED, "visit"):
             write_stand_in(planned, entry)
-    forget_unmeasured(planned)
+    forget_unmade(planned)
     visits = [planned.store / e.place for e in planned.of_stage("visit")]
     assert all(map(entry_exists, visits))
     shutil.rmtree(planned.store / planned.of_stage("responses")[0].place)
-    forget_unmeasured(planned)
+    forget_unmade(planned)
     assert [entry_exists(visit) for visit in visits] == [True, False]
 
 

@@ -46,6 +46,15 @@ def test_the_time_left_is_right_within_30_percent_though_the_estimate_was_not():
     assert all(told == pytest.approx(left, rel=0.3) for told, left in checked)
 
 
+def test_a_short_task_that_took_ten_times_its_estimate_says_little_of_long_ones():
+    short, *long = [Task(f"visit/{k}", "visit", None, 3600.0, None) for k in range(3)]
+    short = Task("training-base/0", "training-base", None, 2.0, None)
+    progress = Progress(cores=2, started=0.0)
+    progress.expect([short, *long])
+    progress.note({short.place: 24.0}, 12.0)
+    assert progress.foresee(12.0) == pytest.approx(3600, rel=0.6)
+
+
 def test_progress_rises_to_100_percent():
     tasks = make_tasks()
     progress = Progress(cores=2, started=0.0)

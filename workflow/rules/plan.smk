@@ -24,7 +24,7 @@ def plan():
     if not PLANS or (PLANS[-1].awaited and all(map(is_made, PLANS[-1].awaited))):
         PLANS.append(or_fail(plan_study, STUDY, RESULTS))
         if workflow.is_main_process:
-            forget_unmeasured(PLANS[-1])
+            forget_unmade(PLANS[-1])
             (MILESTONES / name_awaited(PLANS[-1])).unlink(missing_ok=True)
             if need := or_fail(check_free_space, PLANS[-1]):
                 logger.info(need)

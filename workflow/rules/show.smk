@@ -1,20 +1,21 @@
 """Showing: figures, report, and publication under human names."""
 
 
-rule figure:
-    """One figure, as PDF, SVG, PNG and CSV."""
+rule figures:
+    """Draw what is missing of the figures, each as PDF, SVG, PNG and CSV."""
     input:
         tables=needed("tables"),
     output:
-        entry("figure"),
+        entry("figures"),
         report(
-            "results/store/figure/{key}/figure.svg",
+            directory("results/store/figures/{key}/images"),
+            patterns=["{name}.svg"],
             caption="../report/figure.rst",
             category="Figures",
-            labels=lambda wildcards: {"figure": find_entry(wildcards).label},
+            labels={"figure": "{name}"},
         ),
     log:
-        "results/logs/figure/{key}.log",
+        "results/logs/figures/{key}.log",
     group:
         "shown"
     resources:
@@ -23,9 +24,9 @@ rule figure:
     params:
         entry=described,
     message:
-        "draw figure {params.entry[label]}"
+        "draw {params.entry[label]}"
     script:
-        "../scripts/figure.py"
+        "../scripts/figures.py"
 
 
 rule report:

@@ -133,10 +133,10 @@ def draw_figures(
     not there yet, and copied to a folder.
     """
     if source.suffix in (".yaml", ".yml"):
-        rules = ["--allowed-rules", "figure", "report", "publication"]
+        rules = ["--allowed-rules", "figures", "report", "publication"]
         if not figure:
             raise typer.Exit(call_snakemake(source, [*rules, *context.args]))
-        drawn = draw_named(source, figure, out, context.args)
+        drawn = draw_named(source, figure, out)
     else:
         from emodrift.exports.bundle import draw_bundle
 
@@ -144,7 +144,7 @@ def draw_figures(
     print(f"Drew {len({path.stem for path in drawn})} figures in {out}/.")
 
 
-def draw_named(config: Path, names: list[str], out: Path, flags: list[str]) -> list[Path]:
+def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
     """Draw figures of a study by name, those that are not drawn yet, and copy them to a folder.
 
     Parameters
@@ -155,15 +155,14 @@ def draw_named(config: Path, names: list[str], out: Path, flags: list[str]) -> l
         Names of figures, or of panels of the config.
     out
         Folder for ``NAME.pdf``, ``.svg``, ``.png``, ``.csv`` and ``.json``.
-    flags
-        More for Snakemake.
 
     Raises
     ------
     EmodriftError
         The study has no figure of that name, or not yet the tables that it is drawn from.
     """
-    from emodrift.store.entry import MANIFEST, entry_exists
+    from emodrift.show.figure import draw_missing
+    from emodrift.store.entry import entry_exists
 
     plan = open_plan(config)
     known = {entry.params["name"]: entry for entry in plan.of_stage("figure")}
@@ -179,16 +178,12 @@ def draw_named(config: Path, names: list[str], out: Path, flags: list[str]) -> l
             raise EmodriftError(
                 f"study {plan.study.name} is not finished; run it: emodrift run CONFIG"
             )
-    folders = {name: plan.store / known[name].place for name in names}
-    wanted = [str(folder / MANIFEST) for folder in folders.values() if not entry_exists(folder)]
-    command = ["--allowed-rules", "figure", *flags, "--", *wanted]
-    if wanted and (code := call_snakemake(config, command)):
-        raise typer.Exit(code)
+    draw_missing([known[name].describe() for name in names], plan.store)
     out.mkdir(parents=True, exist_ok=True)
     return [
         Path(shutil.copyfile(file, out / f"{name}{file.suffix}"))
-        for name, folder in folders.items()
-        for file in sorted(folder.glob("figure.*"))
+        for name in names
+        for file in sorted((plan.store / known[name].place).glob("figure.*"))
     ]
 
 

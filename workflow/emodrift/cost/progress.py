@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 
 from emodrift.cost.estimate import STARTING, THREADS, Task, format_minutes
 from emodrift.plan.measurements import CODE
 from emodrift.store.entry import entry_exists, read_manifest
 
-TRUST = 1.0
-"""Tasks of a stage after which what they took counts as much as what was estimated."""
+TRUST = 60.0
+"""Estimated seconds of a core after which what tasks took counts as much as their estimate."""
 
 
 @dataclass
@@ -74,9 +73,8 @@ class Progress:
         if not rest or self.finished is None:
             return max(0.0, rest / self.cores - (now - self.started))
         done = sum(self.took.values())
-        trusted = fmean(self.took.values()) * TRUST
         passed = (self.finished - self.started) * self.cores
-        stretch = (passed + trusted) / (done + trusted)
+        stretch = (passed + TRUST) / (done + TRUST)
         alone = (
             s / THREADS.get(t.stage, 1) for s, t in zip(each, self.tasks.values(), strict=True)
         )
@@ -94,14 +92,12 @@ class Progress:
         return [task.assumed * factors[task.stage] for task in self.tasks.values()]
 
     def _correct(self, done: Iterable[Task], prior: float) -> float:
-        """Seconds taken for each that was estimated; the prior weighs as a task or `TRUST`."""
-        tasks = list(done)
-        if not tasks:
-            return prior
-        expected = sum(task.assumed for task in tasks)
-        weight = TRUST * expected / len(tasks)
-        took = sum(self.took[task.place] for task in tasks)
-        return (took + prior * weight) / (expected + weight) if expected else prior
+        """Seconds taken for each that was estimated; the prior weighs as `TRUST` seconds."""
+        expected = took = 0.0
+        for task in done:
+            expected += task.assumed
+            took += self.took[task.place]
+        return (took + prior * TRUST) / (expected + TRUST)
 
 
 def describe_progress(progress: Progress, now: float) -> str:

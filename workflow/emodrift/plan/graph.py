@@ -16,6 +16,7 @@ from emodrift.config.reading import read_study
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
+from emodrift.store.entry import Entry
 
 RULES = Path(__file__).parents[2] / "rules"
 PAGES = ("README.md", "docs/architecture.md")
@@ -58,20 +59,30 @@ def draw_stages(plan: Plan) -> Graph:
     """
     if plan.publication is None:
         raise EmodriftError("the graph goes as far as the plan: train the study's organisms first")
-    edges = {
-        (source.stage, entry.stage)
+    pairs = {
+        (name_node(plan, source), name_node(plan, entry))
         for entry in plan.entries.values()
         for source in entry.list_inputs()
-        if source.stage != entry.stage
-    } | {(CHECKPOINT, VISIT)}
+    }
+    edges = {pair for pair in pairs if pair[0] != pair[1]} | {(CHECKPOINT, VISIT)}
     awaited = {pair for pair in edges if pair[1] == VISIT and pair[0] != CHECKPOINT}
     awaited |= {(stage, CHECKPOINT) for stage in TRAINED if plan.of_stage(stage)}
     return Graph(
-        (CHECKPOINT, *dict.fromkeys(entry.stage for entry in plan.entries.values())),
+        (CHECKPOINT, *dict.fromkeys(name_node(plan, e) for e in plan.entries.values())),
         frozenset(edges - awaited),
-        tuple(dict.fromkeys(place.split("/")[0] for place in plan.makers)),
+        tuple(
+            dict.fromkeys(
+                place.split("/")[0] for place, maker in plan.makers.items() if maker.stage == VISIT
+            )
+        ),
         frozenset(awaited),
     )
+
+
+def name_node(plan: Plan, entry: Entry) -> str:
+    """Node of an entry: its stage, but of a figure the job that draws it with the others."""
+    maker = plan.makers.get(entry.place)
+    return maker.stage if maker and maker.stage != VISIT else entry.stage
 
 
 def drop_detours(edges: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:

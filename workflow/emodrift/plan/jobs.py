@@ -1,8 +1,9 @@
-"""Doing the job of an entry here, by the adapter that the workflow runs for it."""
+"""Jobs of entries: doing one here, by its adapter; forgetting one whose makings are gone."""
 
 from __future__ import annotations
 
 import runpy
+import shutil
 from types import SimpleNamespace
 
 from emodrift.errors import EmodriftError
@@ -48,3 +49,14 @@ def run_job(plan: Plan, entry: Entry, threads: int = 1) -> None:
             raise EmodriftError(
                 f"{entry.stage} of {entry.label} cannot be made; its reason is logged above"
             ) from None
+
+
+def forget_unmade(plan: Plan) -> None:
+    """Remove the entry of a job some of whose makings are gone, so that it runs again."""
+    gone = {
+        maker.place
+        for place, maker in plan.makers.items()
+        if entry_exists(plan.store / maker.place) and not entry_exists(plan.store / place)
+    }
+    for place in gone:
+        shutil.rmtree(plan.store / place)

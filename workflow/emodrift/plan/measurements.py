@@ -8,7 +8,6 @@ missing of their measurements; what stages need of a checkpoint they get from it
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from emodrift.plan.contents import Corpus, Locked, Part, digest_parts
 from emodrift.plan.descriptions import describe_asking, describe_format, describe_loading
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value, make_key
-from emodrift.store.entry import Entry, entry_exists
+from emodrift.store.entry import Entry
 
 LOADING = "emodrift.models.loading:load_model"
 CODE = {
@@ -244,17 +243,6 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
     first = _plan_visit(plan, list(desk.early.values()), earlier=())
     for group in share_jobs(list(desk.late.values()), kept, sharing):
         _plan_visit(plan, group, earlier=(first,) if first else ())
-
-
-def forget_unmeasured(plan: Plan) -> None:
-    """Remove the entry of a visit some of whose measurements are gone, so that it is made again."""
-    gone = {
-        visit.place
-        for place, visit in plan.makers.items()
-        if entry_exists(plan.store / visit.place) and not entry_exists(plan.store / place)
-    }
-    for place in gone:
-        shutil.rmtree(plan.store / place)
 
 
 def share_jobs(
