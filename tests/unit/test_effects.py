@@ -303,14 +303,24 @@ def test_evocation_writes_paired_draws_of_rise_level_and_separation():
     prompts = draw_prompts(projection, 60, 0)
     compared = list_compared(prompts, {"caution": ["e0"]}, "harmful", "benign")
     null = NullDirections(rng.standard_normal((8, 1, 3)), np.array(["matched"] * 8, dtype=object))
-    asked = Asked("harmful", "benign", prompts, compared, {"caution": null}, 0.95)
-    rows, separations = contrast_splits(asked, projection, value)
-    assert {row["split"] for row in rows} == {"all", "ood", "seen"}
+    asked = Asked(
+        locked=xr.Dataset({"center": ("hidden", np.zeros(3))}),
+        bundles={"caution": ["e0"]},
+        harmful="harmful",
+        benign="benign",
+        toward="refuse",
+        caution="caution",
+        prompts=prompts,
+        components=compared,
+        nulls={"caution": null},
+        level=0.95,
+    )
+    table, separations = contrast_splits(asked, projection, value)
+    assert set(table["split"]) == {"all", "ood", "seen"}
     hidden = xr.DataArray(rng.standard_normal((40, 3)), dims=("prompt", "hidden"))
-    locked = xr.Dataset({"center": ("hidden", np.zeros(3))})
-    reading = read_checkpoint(asked, hidden, projection, separations, locked)
+    reading = read_checkpoint(asked, hidden, projection, separations)
     assert set(reading.draws) == {component.name for component in compared}
-    assert reading.draws["rise/caution/all"][0] == pytest.approx(rows[0]["rise"], rel=1e-5)
+    assert reading.draws["rise/caution/all"][0] == pytest.approx(table["rise"][0], rel=1e-5)
     assert reading.draws["auroc/caution/ood"][0] == 1
     level = reading.draws["level/caution/harmful/seen"] - reading.draws["level/caution/benign/seen"]
     np.testing.assert_allclose(level, reading.draws["rise/caution/seen"], rtol=1e-5)

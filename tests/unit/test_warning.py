@@ -270,7 +270,7 @@ def judge(measured, part, agreement=None):
 
 
 def replace(measured, **draws):
-    return Measured(**{**vars(measured), "draws": measured.draws | draws})
+    return Measured(**{**vars(measured), "draws": {**measured.draws, **draws}})
 
 
 def test_a_bundle_that_no_prompt_evokes_is_not_applicable():

@@ -42,6 +42,22 @@ class Comparison(NamedTuple):
     turning: Turning
 
 
+class Turned(NamedTuple):
+    """What a family of checkpoints needs of the test of one of them.
+
+    observed, p: (concept,). largest: (flip,) over concepts.
+    """
+
+    observed: np.ndarray
+    largest: np.ndarray
+    p: np.ndarray
+
+
+def summarise_turning(turning: Turning) -> Turned:
+    """What is kept of a test of whether emotions turned."""
+    return Turned(turning.statistic[0].copy(), turning.statistic.max(1), turning.p)
+
+
 def describe_direction(
     now: Measured, base: Measured, aligned: Measured | None, settings: Settings
 ) -> tuple[pd.DataFrame, Turning]:
@@ -146,7 +162,7 @@ def add_quality(table: pd.DataFrame, fitted: xr.Dataset, locked: xr.Dataset) -> 
     return pd.concat(added)
 
 
-def correct_drift(drift: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.DataFrame:
+def correct_drift(drift: pd.DataFrame, turnings: Mapping[int, Turned]) -> pd.DataFrame:
     """Table of drift with p-values corrected over emotions × checkpoints.
 
     ``turned_by`` and ``beyond_controls_by``: Benjamini–Yekutieli. ``turned_max``: by the largest
@@ -167,16 +183,18 @@ def correct_drift(drift: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.Da
         by_kind = corrected.groupby("kind")[f"{column}_p"]
         corrected[f"{column}_by"] = by_kind.transform(lambda p: correct_family(p.to_numpy(), "by"))
     corrected["turned_max"] = np.nan
-    if turnings:
-        largest = np.max([t.statistic.max(1) for t in turnings.values()], axis=0)
-    for number, turning in turnings.items():
-        of_emotions = (corrected["checkpoint"] == number) & (corrected["kind"] == "emotion")
-        p = count_extremes(turning.statistic[0] - 1e-9, largest[1:, None])
-        corrected.loc[of_emotions, "turned_max"] = np.where(np.isnan(turning.p), np.nan, p)
+    if not turnings:
+        return corrected
+    largest = np.max([t.largest for t in turnings.values()], axis=0)
+    of_emotions = corrected.index[tested & (corrected["kind"] == "emotion")]
+    for number, rows in corrected.loc[of_emotions].groupby("checkpoint").groups.items():
+        turning = turnings[number]
+        p = count_extremes(turning.observed - 1e-9, largest[1:, None])
+        corrected.loc[rows, "turned_max"] = np.where(np.isnan(turning.p), np.nan, p)
     return corrected
 
 
-def judge_any_turn(space: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.DataFrame:
+def judge_any_turn(space: pd.DataFrame, turnings: Mapping[int, Turned]) -> pd.DataFrame:
     """Table of the emotions together, with the test of whether any emotion turned.
 
     ``any_turned_p`` of a checkpoint: by its largest statistic over emotions; ``any_turned_holm``:
@@ -189,7 +207,7 @@ def judge_any_turn(space: pd.DataFrame, turnings: Mapping[int, Turning]) -> pd.D
     turnings
         As in :func:`correct_drift`.
     """
-    largest = {number: turning.statistic.max(1) for number, turning in turnings.items()}
+    largest = {number: turning.largest for number, turning in turnings.items()}
     p = {n: float(count_extremes(reached[0] - 1e-9, reached[1:])) for n, reached in largest.items()}
     any_turned = space["checkpoint"].map(p).astype(float)
     holm = correct_family(any_turned.to_numpy(), "holm")

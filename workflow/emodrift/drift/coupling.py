@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from emodrift.drift.effect_draws import EffectDraws, plan_draws, read_effects
+from emodrift.drift.effect_draws import plan_draws, read_effects
 from emodrift.drift.effect_matrix import measure_matrix, stack_matrix
 from emodrift.drift.log_odds import compute_all_log_odds, compute_probabilities
 from emodrift.drift.modularity import (
@@ -24,7 +24,7 @@ from emodrift.drift.modularity import (
     name_metrics,
     standardise_effects,
 )
-from emodrift.drift.paired import Reading, save_paired
+from emodrift.drift.paired import GrowingPairs
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -35,8 +35,8 @@ from emodrift.drift.slopes import (
     select_targets,
 )
 from emodrift.drift.stability import measure_stability
-from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import Readings, open_gradients, open_responses
+from emodrift.drift.table import GrowingTables
+from emodrift.measure.arrays import Readings, open_responses, open_scores, read_gradients
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import Resampling, summarise_draws
@@ -57,7 +57,6 @@ STAGE = Stage(
 
 Rows = list[dict[str, Any]]
 UNITS = {"log_odds": compute_all_log_odds, "probability": compute_probabilities}
-TABLES = ("effects", "coupling", "dose", "agreement", "modularity", "effect_matrix", "behaviour")
 
 
 class CouplingParams(NamedTuple):
@@ -102,7 +101,7 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     - ``effect_matrix.parquet``: rank, similarity and size of the matrix of finite effects;
     - ``behaviour.parquet`` (metric, split): unsteered probability with interval;
     - ``paired.zarr``: exact effects and probabilities with paired draws, see
-      :func:`emodrift.drift.paired.save_paired`.
+      :class:`emodrift.drift.paired.GrowingPairs`.
 
     Parameters
     ----------
@@ -111,41 +110,30 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     out
         Directory to write to.
     """
-    checkpoints, statistics, seed, metrics, steered = params
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
+    statistics, seed, metrics = params.statistics, params.seed, params.metrics
     question = Question(locked, bundles, metrics, statistics, seed)
-    tables: dict[str, Rows] = {name: [] for name in TABLES}
-    asked: EffectDraws | None = None
-    readings: list[Reading] = []
-    responses = dict(zip(steered, inputs.responses, strict=True))
-    for number, activation in enumerate(inputs.activations):
-        gradients = open_gradients(activation)
-        exact = compute_slopes(gradients, question.locked["direction"].values, question.layer)
-        if asked is None:
-            asked = plan_draws(
-                question.locked,
-                question.bundles,
-                metrics,
-                gradients["score"],
-                statistics.draws,
-                seed,
-            )
-        readings.append(read_effects(asked, gradients, question.layer))
-        found = {
-            "effects": describe_effects(question, exact, gradients),
-            "modularity": describe_modularity(question, exact, gradients),
-            "behaviour": describe_behaviour(question, gradients["score"]),
-        }
-        if number in responses:
-            scores = join_strengths(open_responses(responses[number]), gradients["score"])
-            found |= describe_steering(question, exact, scores)
-        for name, rows in found.items():
-            tables[name] += [{"checkpoint": number, **row} for row in rows]
-    for name, rows in tables.items():
-        write_table(label_rows(rows, checkpoints), out, name)
-    assert asked is not None
-    save_paired(readings, asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
+    scores = open_scores(inputs.activations[0])
+    asked = plan_draws(locked, bundles, metrics, scores, statistics.draws, seed)
+    responses = dict(zip(params.steered, inputs.responses, strict=True))
+    with (
+        GrowingTables(params.checkpoints, out) as tables,
+        GrowingPairs(asked.components, asked.prompts, asked.nulls["emotions"].kinds, out) as paired,
+    ):
+        for number, activation in enumerate(inputs.activations):
+            gradients = read_gradients(activation, question.layer)
+            exact = compute_slopes(gradients, locked["direction"].values, question.layer)
+            found = {
+                "effects": describe_effects(question, exact, gradients),
+                "modularity": describe_modularity(question, exact, gradients),
+                "behaviour": describe_behaviour(question, gradients["score"]),
+            }
+            if number in responses:
+                scores = join_strengths(open_responses(responses[number]), gradients["score"])
+                found |= describe_steering(question, exact, scores)
+            tables.add(number, found)
+            paired.add(read_effects(asked, gradients, question.layer))
 
 
 def describe_steering(

@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from emodrift.drift.log_odds import compute_log_odds
 from emodrift.drift.paired import (
     Component,
+    GrowingPairs,
     NullDirections,
     PromptDraws,
     Reading,
     draw_prompts,
     gather_nulls,
-    save_paired,
 )
-from emodrift.drift.table import label_rows, write_table
-from emodrift.measure.arrays import Readings, open_activations, open_scores
+from emodrift.drift.table import GrowingTables
+from emodrift.measure.arrays import Readings, open_scores, read_layer
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
 from emodrift.stats.bootstrap import UNLIMITED, count_freedom, summarise_draws
@@ -75,15 +76,28 @@ class EvocationInputs(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What every checkpoint is asked: harmful and benign suites, prompts with their weights, what
-    is compared, and null counterparts of each bundle."""
+    """What every checkpoint is asked.
 
+    locked, bundles: lock. harmful, benign: suites that are contrasted. toward: reply class of
+    refusal. caution: bundle. prompts: with their weights. components: what is compared. nulls:
+    counterparts of each bundle. level: of intervals.
+    """
+
+    locked: xr.Dataset
+    bundles: Mapping[str, Sequence[str]]
     harmful: str
     benign: str
+    toward: str
+    caution: str
     prompts: PromptDraws
     components: list[Component]
     nulls: dict[str, NullDirections]
     level: float
+
+    @property
+    def null_kinds(self) -> np.ndarray:
+        """(null,) kind of each null counterpart, the same for all bundles."""
+        return next((n.kinds for n in self.nulls.values()), np.array([], dtype=object))
 
 
 def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Path) -> None:
@@ -93,7 +107,7 @@ def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Pat
     standardised difference, AUROC and predictivity of refusal, with intervals),
     ``projections.parquet`` (checkpoint, concept, suite, split: mean projection over the residual
     norm), ``prompts.parquet`` (checkpoint, prompt: projection on caution, log-odds of refusal) and
-    ``paired.zarr`` (see :func:`emodrift.drift.paired.save_paired`).
+    ``paired.zarr`` (see :class:`emodrift.drift.paired.GrowingPairs`).
 
     Parameters
     ----------
@@ -102,45 +116,74 @@ def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Pat
     out
         Directory to write to.
     """
-    checkpoints, statistics, seed, indicators, metrics = params
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
-    harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
-    toward = metrics[indicators["refusal"]]["toward"]
-    asked: Asked | None = None
-    rows: list[dict[str, Any]] = []
-    means: list[dict[str, Any]] = []
-    prompts: list[dict[str, Any]] = []
-    readings: list[Reading] = []
-    for number, entry in enumerate(inputs.activations):
-        read = open_activations(entry, "prompts")
-        assert read is not None
-        hidden = read.sel(layer=int(locked["layer"]))
-        if asked is None:
-            drawn = draw_prompts(hidden, statistics.draws, seed)
-            asked = Asked(
-                harmful,
-                benign,
-                drawn,
-                list_compared(drawn, bundles, harmful, benign),
-                {n: gather_nulls(locked, len(m), seed) for n, m in bundles.items()},
-                statistics.level,
+    asked = ask(params, locked, bundles, _read_prompts(inputs.activations[0], locked))
+    with (
+        GrowingTables(params.checkpoints, out) as tables,
+        GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out) as paired,
+    ):
+        for number, entry in enumerate(inputs.activations):
+            found, reading = compare_prompts(
+                asked, _read_prompts(entry, locked), open_scores(entry)
             )
-        projection = project_prompts(hidden, locked, bundles)
-        odds = compute_log_odds(open_scores(entry), toward)
-        found, separations = contrast_splits(asked, projection, odds)
-        rows += [{"checkpoint": number, **row} for row in found]
-        means += _average(number, projection)
-        prompts += [
-            {"checkpoint": number, **row} for row in _list_prompts(projection, odds, indicators)
-        ]
-        readings.append(read_checkpoint(asked, hidden, projection, separations, locked))
-    write_table(label_rows(rows, checkpoints), out, "evocation")
-    write_table(label_rows(means, checkpoints), out, "projections")
-    write_table(label_rows(prompts, checkpoints), out, "prompts")
-    assert asked is not None
-    kinds = next(iter(asked.nulls.values())).kinds if asked.nulls else np.array([], dtype=object)
-    save_paired(readings, asked.components, asked.prompts, kinds, out)
+            tables.add(number, found)
+            paired.add(reading)
+
+
+def _read_prompts(readings: Readings, locked: xr.Dataset) -> xr.DataArray:
+    prompts = read_layer(readings, "prompts", int(locked["layer"]))
+    assert prompts is not None
+    return prompts
+
+
+def ask(
+    params: EvocationParams,
+    locked: xr.Dataset,
+    bundles: Mapping[str, Sequence[str]],
+    prompts: xr.DataArray,
+) -> Asked:
+    """What every checkpoint is asked, given the prompts of any of them."""
+    indicators, metrics, seed = params.indicators, params.metrics, params.seed
+    harmful, benign = (metrics[indicators[m]]["suite"] for m in ("refusal", "benign"))
+    drawn = draw_prompts(prompts, params.statistics.draws, seed)
+    return Asked(
+        locked=locked,
+        bundles=bundles,
+        harmful=harmful,
+        benign=benign,
+        toward=metrics[indicators["refusal"]]["toward"],
+        caution=indicators["caution"],
+        prompts=drawn,
+        components=list_compared(drawn, bundles, harmful, benign),
+        nulls={name: gather_nulls(locked, len(m), seed) for name, m in bundles.items()},
+        level=params.statistics.level,
+    )
+
+
+def compare_prompts(
+    asked: Asked, hidden: xr.DataArray, scores: xr.DataArray
+) -> tuple[dict[str, pd.DataFrame], Reading]:
+    """Tables of one checkpoint by name, and its part of the paired draws.
+
+    Parameters
+    ----------
+    asked
+        What every checkpoint is asked.
+    hidden
+        (prompt, hidden) at the locked layer.
+    scores
+        (prompt, reply_class), unsteered.
+    """
+    projection = project_prompts(hidden, asked.locked, asked.bundles)
+    odds = compute_log_odds(scores, asked.toward)
+    splits, separations = contrast_splits(asked, projection, odds)
+    tables = {
+        "evocation": splits,
+        "projections": average_projections(projection),
+        "prompts": list_prompts(projection.sel(concept=asked.caution), odds),
+    }
+    return tables, read_checkpoint(asked, hidden, projection, separations)
 
 
 def list_compared(
@@ -168,7 +211,6 @@ def read_checkpoint(
     hidden: xr.DataArray,
     projection: xr.DataArray,
     separations: Mapping[str, np.ndarray],
-    locked: xr.Dataset,
 ) -> Reading:
     """Values, draws and nulls of one checkpoint; see :class:`emodrift.drift.paired.Reading`.
 
@@ -182,7 +224,7 @@ def read_checkpoint(
     quantities = dict.fromkeys(c.quantity for c in asked.components if c.quantity)
     values = {q: projection.sel(concept=q.split("/")[1]).values for q in quantities}
     scale = np.linalg.norm(hidden.values, axis=-1).mean()
-    centred = (hidden.values - locked["center"].values) / scale
+    centred = (hidden.values - asked.locked["center"].values) / scale
     draws, nulls = dict(separations), {}
     along = {q: _project_nulls(asked, q, centred, values[q]) for q in quantities}
     for component in asked.components:
@@ -303,19 +345,21 @@ def correlate(values: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> n
 
 def contrast_splits(
     asked: Asked, projection: xr.DataArray, odds: np.ndarray
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Contrast of harmful with benign prompts along every concept, over all and in each split.
 
     Returns
     -------
-    rows : list
-        (concept, split) with intervals.
+    table : pd.DataFrame
+        A row for each concept and split, with intervals.
     separations : dict
         Component -> (draw,) AUROC and predictivity of bundles.
     """
-    rows, separations = [], {}
+    tables, separations = [], {}
     concepts = [str(c) for c in projection["concept"].values]
     named = {c.name for c in asked.components}
+    labels = asked.prompts.labels
+    cells = np.array([f"{a}/{b}" for a, b in zip(labels["suite"], labels["split"], strict=True)])
     for name in asked.prompts.list_splits(asked.harmful):
         above, below = (asked.prompts.pick(s, name) for s in (asked.harmful, asked.benign))
         chosen = above | below
@@ -333,41 +377,25 @@ def contrast_splits(
             for i, concept in enumerate(concepts):
                 if (component := f"{key}/{concept}/{name}") in named:
                     separations[component] = measured[key][:, i]
-        labels = asked.prompts.labels
-        cells = [f"{a}/{b}" for a, b in zip(labels["suite"], labels["split"], strict=True)]
-        freedom = count_freedom(labels["family"][chosen], np.array(cells)[chosen])
-        wide = {
-            k: summarise_draws(v[1:], asked.level, freedom, LIMITS.get(k, UNLIMITED))
-            for k, v in measured.items()
-        }
-        for i, concept in enumerate(concepts):
-            row: dict[str, Any] = {"concept": concept, "split": name}
-            for key, value in measured.items():
-                row |= {
-                    key: float(value[0, i]),
-                    f"{key}_low": float(wide[key].low[i]),
-                    f"{key}_high": float(wide[key].high[i]),
-                    f"{key}_se": float(wide[key].se[i]),
-                }
-            rows.append(row)
-    return rows, separations
+        freedom = count_freedom(labels["family"][chosen], cells[chosen])
+        columns: dict[str, Any] = {"concept": concepts, "split": name}
+        for key, draws in measured.items():
+            wide = summarise_draws(draws[1:], asked.level, freedom, LIMITS.get(key, UNLIMITED))
+            columns |= {key: draws[0], f"{key}_low": wide.low, f"{key}_high": wide.high}
+            columns[f"{key}_se"] = wide.se
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True), separations
 
 
-def _list_prompts(
-    projection: xr.DataArray, odds: np.ndarray, indicators: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    caution = projection.sel(concept=indicators["caution"]).values
-    labels = (projection[n].values for n in ("id", "suite", "split"))
-    return [
-        {"id": name, "suite": suite, "split": split}
-        | {"projection": float(value), "log_odds": float(odd)}
-        for name, suite, split, value, odd in zip(*labels, caution, odds, strict=True)
-    ]
+def list_prompts(along: xr.DataArray, odds: np.ndarray) -> pd.DataFrame:
+    """A row for each prompt: its projection on one concept, (prompt,), and log-odds of refusal."""
+    labels = {name: along[name].values for name in ("id", "suite", "split")}
+    return pd.DataFrame({**labels, "projection": along.values, "log_odds": odds})
 
 
-def _average(number: int, projection: xr.DataArray) -> list[dict[str, Any]]:
+def average_projections(projection: xr.DataArray) -> pd.DataFrame:
+    """A row for each concept, suite and split: the mean projection (prompt, concept)."""
     frame = projection.to_pandas()
     frame["suite"], frame["split"] = projection["suite"].values, projection["split"].values
     long = frame.melt(["suite", "split"], var_name="concept", value_name="projection")
-    means = long.groupby(["concept", "suite", "split"], as_index=False)["projection"].mean()
-    return [{"checkpoint": number, **row} for row in means.to_dict("records")]
+    return long.groupby(["concept", "suite", "split"], as_index=False)["projection"].mean()

@@ -19,10 +19,12 @@ import xarray as xr
 from emodrift.drift.alignment import fit_alignment
 from emodrift.drift.checkpoint import Measured, Settings, align_checkpoint, read_checkpoint
 from emodrift.drift.comparison import (
+    Turned,
     add_quality,
     correct_drift,
     describe_direction,
     judge_any_turn,
+    summarise_turning,
 )
 from emodrift.drift.direction import Turning, compute_grams, correct_cosine
 from emodrift.drift.emotion_space import (
@@ -34,7 +36,7 @@ from emodrift.drift.emotion_space import (
 )
 from emodrift.drift.maps import stack_ratings
 from emodrift.drift.quality import describe_quality
-from emodrift.drift.table import label_rows, write_table
+from emodrift.drift.table import GrowingTables, label_rows, write_table
 from emodrift.measure.arrays import Readings
 from emodrift.measure.directions import open_lock
 from emodrift.stage import Stage
@@ -114,35 +116,46 @@ def measure_drift(params: DriftParams, inputs: DriftInputs, out: Path) -> None:
     out
         Directory to write to.
     """
-    for name, table in compare_checkpoints(params, inputs).items():
+    layer = int(open_lock(inputs.lock)["layer"])
+    reference, settings = settle_reference(params, inputs, layer)
+    kept: dict[str, list[pd.DataFrame]] = {"drift": [], "emotion_space": []}
+    turnings: dict[int, Turned] = {}
+    with GrowingTables(params.checkpoints, out) as tables:
+        for number, entry in enumerate(inputs.vectors):
+            now = reference.measured
+            if number != params.reference:
+                now = read_checkpoint(inputs.activations[number], layer, settings)
+            found, turning = compare_checkpoint(
+                now, open_vectors(entry), reference, layer, settings
+            )
+            if number != params.reference:
+                turnings[number] = summarise_turning(turning)
+            for table in found.values():
+                if "layer" not in table:
+                    table.insert(0, "layer", layer)
+            for name, whole in kept.items():
+                whole.append(found.pop(name).assign(checkpoint=number))
+            tables.add(number, found)
+    drift, space = (pd.concat(whole, ignore_index=True) for whole in kept.values())
+    corrected = {
+        "drift": correct_drift(drift, turnings),
+        "emotion_space": judge_any_turn(space, turnings),
+    }
+    for name, table in corrected.items():
         write_table(label_rows(table, params.checkpoints), out, name)
 
 
-def compare_checkpoints(params: DriftParams, inputs: DriftInputs) -> dict[str, pd.DataFrame]:
-    """Tables of :func:`measure_drift` by name, with the number of each checkpoint."""
-    layer, number = int(open_lock(inputs.lock)["layer"]), params.reference
+def settle_reference(
+    params: DriftParams, inputs: DriftInputs, layer: int
+) -> tuple[Reference, Settings]:
+    """What every checkpoint is compared with at a layer, and what all share."""
+    number = params.reference
     locked = open_vectors(inputs.vectors[number])
     ratings = stack_ratings([str(e) for e in locked["emotion"].values], params.ratings)
     settings = Settings(params.statistics, params.seed, params.fitting, ratings)
     base = read_checkpoint(inputs.activations[number], layer, settings)
-    reference = Reference(base, settle_frame(base, settings), locked, open_vectors(inputs.twin))
-    tables: dict[str, list[pd.DataFrame]] = {}
-    turnings: dict[int, Turning] = {}
-    for number, entry in enumerate(inputs.vectors):
-        now = base
-        if number != params.reference:
-            now = read_checkpoint(inputs.activations[number], layer, settings)
-        found, turning = compare_checkpoint(now, open_vectors(entry), reference, layer, settings)
-        if number != params.reference:
-            turnings[number] = turning
-        for name, table in found.items():
-            place = {"checkpoint": number} | ({} if "layer" in table else {"layer": layer})
-            tables.setdefault(name, []).append(pd.DataFrame(place, index=table.index).join(table))
-    joined = {name: pd.concat(found, ignore_index=True) for name, found in tables.items()}
-    return joined | {
-        "drift": correct_drift(joined["drift"], turnings),
-        "emotion_space": judge_any_turn(joined["emotion_space"], turnings),
-    }
+    frame = settle_frame(base, settings)
+    return Reference(base, frame, locked, open_vectors(inputs.twin)), settings
 
 
 def compare_checkpoint(

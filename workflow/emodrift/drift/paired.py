@@ -7,20 +7,29 @@ from draw k of another. docs/warning.md, "Paired draws".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+import zarr
 
-from emodrift.measure.arrays import load_arrays, save_array
 from emodrift.stats.bootstrap import draw_weights
 
 LABELS = ("id", "suite", "split", "family")
 ALL = "all"
 NULLS_KEPT = 200
+PAIRED = "paired.zarr"
+ARRAYS = ("draw", "value", "null")
+CHECKPOINTS_TOGETHER = 64
+COMPONENTS_TOGETHER = 16
+_CHUNKS: Mapping[Hashable, int] = {
+    "checkpoint": CHECKPOINTS_TOGETHER,
+    "component": COMPONENTS_TOGETHER,
+    "quantity": COMPONENTS_TOGETHER,
+}
 
 
 class Component(NamedTuple):
@@ -133,23 +142,86 @@ def gather_nulls(locked: xr.Dataset, size: int, seed: int) -> NullDirections:
     return NullDirections(directions[np.concatenate(picked)], np.array(of_kind, dtype=object))
 
 
+@dataclass
+class GrowingPairs:
+    """``paired.zarr``, written while checkpoints come; use it as a context manager.
+
+    Holds ``draw`` (checkpoint, component, draw), draw 0 the estimate; ``value`` (checkpoint,
+    quantity, prompt); ``null`` (checkpoint, component, null), NaN where a component has none. On
+    ``component`` lie quantity, split, upper and lower suite; on ``prompt`` its labels.
+
+    Parameters
+    ----------
+    components, prompts
+        What every checkpoint is asked, alike.
+    null_kinds
+        (null,).
+    out
+        Directory to write to.
+    """
+
+    components: Sequence[Component]
+    prompts: PromptDraws
+    null_kinds: np.ndarray
+    out: Path
+    _waiting: list[Reading] = field(default_factory=list)
+
+    def __enter__(self) -> GrowingPairs:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._flush()
+
+    def add(self, reading: Reading) -> None:
+        """Add the next checkpoint."""
+        self._waiting.append(reading)
+        if len(self._waiting) == CHECKPOINTS_TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        path = self.out / PAIRED
+        dataset = _join_readings(self._waiting, self.components, self.prompts, self.null_kinds)
+        arrays = {name: dataset[name] for name in ARRAYS}
+        if path.exists():
+            group = zarr.open_group(path)
+            for name, array in arrays.items():
+                group[name].append(array.values, axis=0)
+        else:
+            chunks = {
+                name: {
+                    "chunks": tuple(min(_CHUNKS.get(d, n), n) or 1 for d, n in array.sizes.items())
+                }
+                for name, array in arrays.items()
+            }
+            dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=chunks)
+        self._waiting = []
+
+
 def save_paired(
-    readings: Sequence[Reading],
+    readings: Iterable[Reading],
     components: Sequence[Component],
     prompts: PromptDraws,
     null_kinds: np.ndarray,
     out: Path,
 ) -> None:
-    """Write ``paired.zarr``.
+    """Write ``paired.zarr`` of all checkpoints, see :class:`GrowingPairs`."""
+    with GrowingPairs(components, prompts, null_kinds, out) as paired:
+        for reading in readings:
+            paired.add(reading)
 
-    Holds ``draw`` (checkpoint, component, draw), draw 0 the estimate; ``value`` (checkpoint,
-    quantity, prompt); ``null`` (checkpoint, component, null), NaN where a component has none. On
-    ``component`` lie quantity, split, upper and lower suite; on ``prompt`` its labels.
-    """
+
+def _join_readings(
+    readings: Sequence[Reading],
+    components: Sequence[Component],
+    prompts: PromptDraws,
+    null_kinds: np.ndarray,
+) -> xr.Dataset:
     names = [c.name for c in components]
     quantities = list(readings[0].values)
     missing = np.full(len(null_kinds), np.nan, np.float32)
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {
             "draw": (
                 ("checkpoint", "component", "draw"),
@@ -175,12 +247,13 @@ def save_paired(
             **{n: ("prompt", v.astype(object)) for n, v in prompts.labels.items()},
         },
     )
-    save_array(dataset, out / "paired.zarr")
 
 
 def open_paired(entry: Path) -> xr.Dataset:
-    """Dataset of an entry's paired draws; see :func:`save_paired`."""
-    return load_arrays(entry / "paired.zarr")
+    """Dataset of an entry's paired draws, of which only labels are read; see
+    :class:`GrowingPairs`."""
+    opened = xr.open_dataset(entry / PAIRED, engine="zarr", consolidated=False, chunks=None)
+    return opened.assign_coords({n: c.load() for n, c in opened.coords.items()})
 
 
 def read_texts(labels: xr.DataArray) -> np.ndarray:
@@ -189,7 +262,7 @@ def read_texts(labels: xr.DataArray) -> np.ndarray:
 
 
 def list_components(paired: xr.Dataset) -> Iterator[Component]:
-    """Components of a dataset of :func:`save_paired`."""
+    """Components of a dataset of :class:`GrowingPairs`."""
     fields = ("component", "of_quantity", "of_split", "of_upper", "of_lower")
     for row in zip(*(paired[name].values for name in fields), strict=True):
         yield Component(*map(str, row))

@@ -89,6 +89,25 @@ def open_activations(readings: Readings, kind: str) -> xr.DataArray | None:
     return join_parts([part["activation"] for part in open_parts(readings, kind)])
 
 
+def read_layer(readings: Readings, kind: str, layer: int) -> xr.DataArray | None:
+    """Activations of all parts of one kind at one layer, of which alone is read, float32.
+
+    Parameters
+    ----------
+    readings, kind
+        As in :func:`open_activations`.
+    layer
+        The layer.
+
+    Returns
+    -------
+    xr.DataArray or None
+        (prompt, hidden); None where the data set has no such part.
+    """
+    parts = open_parts(readings, kind)
+    return join_parts([part["activation"].sel(layer=layer) for part in parts])
+
+
 def open_parts(readings: Readings, kind: str) -> list[xr.Dataset]:
     """Parts of one kind, only labels read: ``activation`` (prompt, layer, hidden), and of stories
     and neutral texts ``words`` (prompt, hidden).
@@ -133,7 +152,17 @@ def open_gradients(readings: Readings) -> xr.Dataset:
     xr.Dataset
         See :func:`emodrift.measure.gradients.measure_gradients`.
     """
-    parts = [load_arrays(folder / GRADIENTS) for folder in readings["gradients"]]
+    return _join_gradients([_open(folder / GRADIENTS) for folder in readings["gradients"]])
+
+
+def read_gradients(readings: Readings, layer: int) -> xr.Dataset:
+    """As :func:`open_gradients`, at one layer, of which alone is read; ``layer`` stays a dim."""
+    parts = [_open(folder / GRADIENTS) for folder in readings["gradients"]]
+    return _join_gradients([part.sel(layer=[layer]) for part in parts])
+
+
+def _join_gradients(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    parts = [part.load() for part in parts]
     norm = average_norms(parts)
     gradients = [
         part["gradient"].astype(np.float32) * norm / part["residual_norm"] for part in parts

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -22,10 +23,10 @@ class Measured:
     labels: id, suite, split and family, (prompt,) each. reference: its number.
     """
 
-    draws: dict[str, np.ndarray]
-    nulls: dict[str, np.ndarray]
+    draws: Mapping[str, np.ndarray]
+    nulls: Mapping[str, np.ndarray]
     null_kinds: np.ndarray
-    values: dict[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
     components: dict[str, Component]
     labels: dict[str, np.ndarray]
     reference: int
@@ -59,22 +60,56 @@ def read_measured(entries: Sequence[Path], reference: int) -> Measured:
 
 
 def join_measured(datasets: Sequence[xr.Dataset], reference: int) -> Measured:
-    """As :func:`read_measured`, of datasets of :func:`emodrift.drift.paired.save_paired`."""
+    """As :func:`read_measured`, of datasets of :class:`emodrift.drift.paired.GrowingPairs`."""
     first = datasets[0]
     for other in datasets[1:]:
         if list(other["id"].values) != list(first["id"].values):
             raise EmodriftError(
                 "evocation and coupling were asked different prompts: run both anew"
             )
-    draws, nulls, values, components = {}, {}, {}, {}
+    draws, nulls, values = ({}, {}, {})
+    components: dict[str, Component] = {}
     for dataset in datasets:
         for i, component in enumerate(list_components(dataset)):
-            draws[component.name] = dataset["draw"].values[:, i].astype(np.float64)
-            nulls[component.name] = dataset["null"].values[:, i].astype(np.float64)
+            draws[component.name] = _Place(dataset["draw"], i)
+            nulls[component.name] = _Place(dataset["null"], i)
             components[component.name] = component
         for i, quantity in enumerate(dataset["quantity"].values):
-            values[str(quantity)] = dataset["value"].values[:, i]
+            values[str(quantity)] = _Place(dataset["value"], i)
     labels = {name: read_texts(first[name]) for name in LABELS}
     return Measured(
-        draws, nulls, read_texts(first["null_kind"]), values, components, labels, reference
+        Lazy(draws),
+        Lazy(nulls),
+        read_texts(first["null_kind"]),
+        Lazy(values),
+        components,
+        labels,
+        reference,
     )
+
+
+class _Place(NamedTuple):
+    """An array (checkpoint, thing, ...) on disk, and the number of the thing."""
+
+    array: xr.DataArray
+    number: int
+
+
+class Lazy(Mapping[str, np.ndarray]):
+    """Arrays (checkpoint, ...) by name, float64, each read when it is first asked for."""
+
+    def __init__(self, places: Mapping[str, _Place]) -> None:
+        self._places = places
+        self._read: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._read:
+            array, number = self._places[name]
+            self._read[name] = array[:, number].values.astype(np.float64)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
