@@ -216,5 +216,9 @@ def test_phrasings_are_sampled_from_the_named_runs_and_wait_before_the_lock(plan
     assert [e.stage for e in third.awaited] == ["lock"]
     given = {e.place for e in plan().of_stage("gradients")}
     assert not given & {e.place for e in third.of_stage("gradients")}
+    once = plan(**changes, steering=STUDY["steering"] | {"checkpoints": "reference"})
+    sampled = {e.place for e in once.of_stage("samples")}
+    judged = {e.inputs["replies"].place for e in once.of_stage("verdicts")}
+    assert len(once.of_stage("replies")) == 1 and len(judged - sampled) == 1
     with pytest.raises(EmodriftError, match="sampled_runs names 'other'"):
         plan(**changes | {"behaviours": changes["behaviours"] | {"sampled_runs": ["other"]}})

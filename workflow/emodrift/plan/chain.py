@@ -94,7 +94,10 @@ def plan_chain(
         if steer:
             of_checkpoint["responses"] = reader.steer(corpus, locked, gradients)
         if study.generation:
-            written = reader.write(corpus, locked, gradients, steer)
+            sampled = study.behaviours.phrasings == "sampled" and not steer
+            written = (
+                reader.sample(corpus) if sampled else reader.write(corpus, locked, gradients, steer)
+            )
             of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, written)
         for name, entry in of_checkpoint.items():
             each.setdefault(name, []).append(entry)
