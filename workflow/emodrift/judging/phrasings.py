@@ -20,6 +20,10 @@ from emodrift.corpus.reading import REPLIES, load_replies
 WORDS = 6
 """Length of an opening; shorter where its first sentence ends."""
 DEFAULT_AMOUNT = 8
+FEWEST_FAMILIES = 2
+"""Prompt families that an opening answers; what answers one tells of the prompt."""
+SURE = 2 / 3
+"""Share of the replies with an opening that are of its class, at the least."""
 
 
 def find_phrasings(
@@ -34,19 +38,19 @@ def find_phrasings(
     verdicts
         Entries of the judged unsteered replies, one for each checkpoint.
     contrasts
-        Entry of the contrast data; a class that no checkpoint wrote keeps its phrasings there.
+        Entry of the contrast data, whose phrasings fill up classes with too few openings.
     out
         Directory to write to.
     """
+    amount = amount or DEFAULT_AMOUNT
     tables = [pd.read_parquet(entry / "verdicts.parquet") for entry in verdicts]
-    found = choose_phrasings(tables, amount or DEFAULT_AMOUNT)
-    given = load_replies(contrasts)
-    for name in given:
-        if name in found:
-            logging.info("%s: %s", name, " | ".join(found[name]))
-        else:
-            logging.warning("%s: no checkpoint wrote such a reply; as given", name)
-    classes = {name: found.get(name, given[name]) for name in given}
+    found = choose_phrasings(tables, amount)
+    classes = {}
+    for name, given in load_replies(contrasts).items():
+        own = found.get(name, [])
+        added = [text for text in given if text not in own][: amount - len(own)]
+        logging.info("%s: %s; as given: %s", name, " | ".join(own), " | ".join(added))
+        classes[name] = [*own, *added]
     (out / REPLIES).write_text(json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -63,9 +67,9 @@ def choose_phrasings(tables: Sequence[pd.DataFrame], amount: int) -> dict[str, l
     Returns
     -------
     dict
-        Class -> openings. An opening counts as often as there are prompt families that it answers
-        (a reply to one prompt tells of the prompt, not of the class), each in as many checkpoints
-        as it does; it belongs to the class in which it counts most.
+        Class -> openings. An opening counts as often as there are prompt families that it answers,
+        at least `FEWEST_FAMILIES`, each in as many checkpoints as it does; it belongs to the class
+        that `SURE` of these are of, or to none.
     """
     count: Mapping[str, dict[str, set[tuple[int, str]]]] = defaultdict(lambda: defaultdict(set))
     for number, table in enumerate(tables):
@@ -77,6 +81,9 @@ def choose_phrasings(tables: Sequence[pd.DataFrame], amount: int) -> dict[str, l
     for opening, classes in count.items():
         name = max(classes, key=lambda c: (len(classes[c]), c))
         families = {family for _, family in classes[name]}
+        share = len(classes[name]) / sum(map(len, classes.values()))
+        if len(families) < FEWEST_FAMILIES or share < SURE:
+            continue
         owned[name].append((-len(families), -len(classes[name]), opening))
     return {
         name: [opening for _, _, opening in sorted(openings)[:amount]]
