@@ -16,12 +16,12 @@ from emodrift.store.downloads import release_downloads
 from emodrift.store.entry import MANIFEST, entry_exists
 from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
+from emodrift.store.stamps import forget_incomplete
 from emodrift.config.reading import parse_study
 from emodrift.plan.jobs import forget_unmade
 from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
 from emodrift.plan.disk import check_free_space
-from emodrift.show.publication import forget_incomplete
 
 if not workflow.overwrite_configfiles:
 

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from emodrift.measure.arrays import save_array
-from emodrift.measure.directions import BUNDLES, LOCK
+from emodrift.measure.names import BUNDLES, LOCK
 from tests.conftest import ROOT, save_checkpoint
 
 LIBRARY = ROOT / "workflow"

@@ -1,6 +1,8 @@
 """The house keeps its order."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +33,17 @@ def test_a_room_imports_only_from_rooms_above_it(room):
     for path in (LIBRARY / room).rglob("*.py"):
         rooms = {m.split(".")[1] for m in list_imports(path) if m.startswith("emodrift.")}
         assert rooms <= allowed, path.name
+
+
+def test_planning_and_its_estimate_load_no_library_that_measures():
+    heavy = {"torch", "transformers", "xarray", "pandas", "scipy", "matplotlib"}
+    rules = (ROOT / "Snakefile").read_text()
+    lines = [line for line in rules.splitlines() if line.startswith("from emodrift")]
+    assert len(lines) > 5
+    lines += ["import sys", "import emodrift.cost.telling", "print(*sys.modules)"]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
 
 
 def test_adapters_stay_thin():

@@ -10,10 +10,8 @@ import numpy as np
 import xarray as xr
 
 from emodrift.measure.arrays import load_arrays
+from emodrift.measure.names import BUNDLES, FOUND, LOCK, RIVALS
 from emodrift.stats.measures import normalise
-
-LOCK, BUNDLES, LAYER = "lock.zarr", "bundles.json", "layer.json"
-FOUND, RIVALS = "discovered.json", "rivals.zarr"
 
 
 def open_lock(entry: Path) -> xr.Dataset:

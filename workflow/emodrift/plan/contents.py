@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from emodrift.corpus.reading import KINDS, PARTS, REPLIES, load_kinds
 from emodrift.errors import EmodriftError
-from emodrift.measure.directions import FOUND, RIVALS
+from emodrift.measure.names import FOUND, RIVALS
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
 from emodrift.store.entry import Entry, entry_exists, read_manifest

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from emodrift.store.files import remove
-from emodrift.store.stamps import STAMPS, read_stamp, write_stamp
+from emodrift.store.stamps import STAMPS, write_stamp
 
 
 def publish_study(
@@ -54,11 +53,3 @@ def publish_study(
     pd.DataFrame(index).to_csv(target / "index.csv", index=False)
     published = (*([report] if report else []), *tables.values(), *figures.values())
     write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
-
-
-def forget_incomplete(target: Path) -> None:
-    """Remove the stamp of a publication some of whose files are gone, so that it is made again."""
-    for path in (target / STAMPS).glob("*"):
-        stamp = read_stamp(path)
-        if stamp is None or not all((target / name).is_file() for name in stamp.files):
-            remove(path)

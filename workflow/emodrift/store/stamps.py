@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emodrift.store.digest import digest_file
-from emodrift.store.files import sync, write_atomically
+from emodrift.store.files import remove, sync, write_atomically
 
 STAMPS = ".published"
 
@@ -66,3 +66,11 @@ def read_stamp(path: Path) -> Stamp | None:
     except (OSError, ValueError, RecursionError):
         pass
     return None
+
+
+def forget_incomplete(target: Path) -> None:
+    """Remove the stamp of a publication some of whose files are gone, so that it is made again."""
+    for path in (target / STAMPS).glob("*"):
+        stamp = read_stamp(path)
+        if stamp is None or not all((target / name).is_file() for name in stamp.files):
+            remove(path)

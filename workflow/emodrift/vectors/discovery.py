@@ -21,7 +21,8 @@ import xarray as xr
 from emodrift.config.fields import DISCOVERED, RIVAL_NAMES
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import Readings, open_activations, open_gradients, save_array
-from emodrift.measure.directions import FOUND, RIVALS, open_lock
+from emodrift.measure.directions import open_lock
+from emodrift.measure.names import FOUND, RIVALS
 from emodrift.stats.measures import normalise
 
 

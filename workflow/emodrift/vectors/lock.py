@@ -13,7 +13,7 @@ import xarray as xr
 
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import Readings, open_gradients, save_array
-from emodrift.measure.directions import BUNDLES, LAYER, LOCK
+from emodrift.measure.names import BUNDLES, LAYER, LOCK
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
 from emodrift.vectors.confounds import find_confounds
