@@ -29,20 +29,14 @@ from emodrift.warning.evidence import (
 )
 from emodrift.warning.gates import Evidence, tabulate_gates
 from emodrift.warning.indicators import ALL, DOCS, TITLES
-from emodrift.warning.indicators.indicator import (
-    Setting,
-    list_missing,
-    measure_part,
-    read_setting,
-)
-from emodrift.warning.measured import Measured, read_measured
+from emodrift.warning.indicators.indicator import read_setting
+from emodrift.warning.measured import read_measured
+from emodrift.warning.signature import JUDGED, choose_readout, measure_signature
 from emodrift.warning.sound import expect_sound
 from emodrift.warning.verdicts import (
     NOT_JUDGED,
     Verdict,
     judge_kind,
-    list_signature,
-    measure_distance,
 )
 from emodrift.warning.words import NEXT_STEPS, write_sentence
 
@@ -132,13 +126,18 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
     components = labels.merge(components, on="checkpoint", validate="1:m")
     parts = [part for indicator in ALL for part in indicator.list_parts(setting)]
     gates = tabulate_gates(parts, Evidence(measured, setting, question.level, agreement))
-    verdicts = {run: judge_run(run, judged, measured, setting, question) for run in judged.runs}
-    prompts, behaviour = read_table(evocation, "prompts"), read_table(coupling, "behaviour")
-    beside = Beside(prompts, behaviour, reference)
+    readout = choose_readout(agreement)
+    replies = read_table(behaviour, "replies") if behaviour else None
+    signature = measure_signature(setting, measured, replies if readout == JUDGED else None)
+    verdicts = {run: judge_run(run, judged, signature, question, reference) for run in judged.runs}
+    beside = Beside(
+        read_table(evocation, "prompts"), read_table(coupling, "behaviour"), replies, reference
+    )
     audit = {
         "format": FORMAT,
         "reference": checkpoints[reference],
         "false_alarm_rate": question.rate,
+        "readout": readout,
         "indicators": describe_indicators(values, components),
         "gates": gates.to_dict("records"),
         "alarms": list_alarms(values, components, beside),
@@ -159,8 +158,15 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
 class Beside:
     """What stands beside an alarm: prompts that changed, and behaviour evals."""
 
-    def __init__(self, prompts: pd.DataFrame, behaviour: pd.DataFrame, reference: int) -> None:
+    def __init__(
+        self,
+        prompts: pd.DataFrame,
+        behaviour: pd.DataFrame,
+        replies: pd.DataFrame | None,
+        reference: int,
+    ) -> None:
         self.prompts, self.behaviour, self.reference = prompts, behaviour, reference
+        self.replies = None if replies is None else replies[replies["concept"].isna()]
 
     def name_prompts(self, number: int) -> list[dict[str, Any]]:
         """Prompts whose log-odds of refusal changed most since the reference."""
@@ -180,8 +186,10 @@ class Beside:
         ]
 
     def compare_behaviour(self, number: int) -> list[dict[str, Any]]:
-        """Behaviour evals of a checkpoint, with the reference's."""
+        """Behaviour evals of a checkpoint and of the reference: probabilities, and shares of judged
+        replies where there are any."""
         now, then = self._pair(self.behaviour, number, ["metric", "split"])
+        judged = self._compare_replies(number)
         return [
             {
                 "metric": metric,
@@ -189,9 +197,24 @@ class Beside:
                 "probability": _round(row["probability"]),
                 "interval": [_round(row["low"]), _round(row["high"])],
                 "at_reference": _round(then.at[(metric, split), "probability"]),
+                **judged.get((metric, split), {}),
             }
             for (metric, split), row in now.iterrows()
         ]
+
+    def _compare_replies(self, number: int) -> dict[Any, dict[str, Any]]:
+        if self.replies is None:
+            return {}
+        now, then = self._pair(self.replies, number, ["metric", "split"])
+        return {
+            place: {
+                "judged_share": _round(row["share"]),
+                "judged_interval": [_round(row["low"]), _round(row["high"])],
+                "judged_at_reference": _round(then.at[place, "share"]),
+            }
+            for place, row in now.iterrows()
+            if place in then.index
+        }
 
     def _pair(self, table: pd.DataFrame, number: int, keys: Any) -> tuple[pd.DataFrame, ...]:
         return tuple(
@@ -200,22 +223,33 @@ class Beside:
 
 
 def judge_run(
-    run: str, judged: Judged, measured: Measured, setting: Setting, question: Question
+    run: str,
+    judged: Judged,
+    signature: Mapping[str, np.ndarray],
+    question: Question,
+    reference: int,
 ) -> Verdict:
-    """Verdict on a run, from its signature at its last checkpoint."""
+    """Verdict on a run, from what its indicators and its signature show at its last checkpoint.
+
+    Parameters
+    ----------
+    run, judged, question
+        Its evidence among that of all.
+    signature
+        See :func:`emodrift.warning.signature.measure_signature`.
+    reference
+        Number of the reference.
+    """
     found = judged.runs[run]
     last = int(found.checkpoints[-1])
     sizes = {
         f.part.name: float(f.draws[last, 0] - found.expected[-1, k])
         for k, f in enumerate(judged.followed)
     }
-    chosen = list_judged(question.places, measured.reference)
-    distance = measure_distance(setting, measured)
-    for part in list_signature(setting):
-        if not list_missing(part, measured):
-            value = measure_part(part, measured)[:, 0]
-            expected = expect_sound(question.places, value, run, question.roles, chosen)
-            sizes[part.name] = float(value[last] - expected[-1]) / distance
+    chosen = list_judged(question.places, reference)
+    for name, value in signature.items():
+        expected = expect_sound(question.places, value, run, question.roles, chosen)
+        sizes[name] = float(value[last] - expected[-1])
     return judge_kind(sizes, bool(found.crossed.any()), measure_margin(found, question.rate))
 
 
