@@ -176,11 +176,9 @@ PARTS = {
 
 
 def pick_ends(tables: Tables) -> dict[str, int]:
-    """Run -> its last checkpoint, of the runs that were judged."""
-    judged = tables["runs"]
-    judged = judged[judged["verdict"] != "not judged"]["run"]
-    last = tables["behaviour"].groupby("run")["checkpoint"].max()
-    return {run: int(last[run]) for run in judged}
+    """Run -> its last checkpoint, of the runs after the reference."""
+    last = tables["behaviour"].groupby("run", sort=False)["checkpoint"].max()
+    return {run: int(number) for run, number in last.items() if number > _find_reference(tables)}
 
 
 def draw_table(header: Row, rows: list[Row]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from emodrift.warning.audit import Beside
 from emodrift.warning.indicators.indicator import Setting
 from emodrift.warning.measured import Measured
 from emodrift.warning.signature import JUDGED, LOG_ODDS, choose_readout, measure_signature
+from emodrift.warning.words import write_unjudged
 
 METRICS = {
     "refusal": {"suite": "harmful", "toward": "refuse"},
@@ -84,3 +85,17 @@ def test_the_audit_lists_judged_shares_beside_probabilities():
     assert rows["refusal", "far"]["probability"] == 0.5
     alone = Beside(pd.DataFrame(), behaviour.assign(probability=0.5), None, 0)
     assert "judged_share" not in alone.compare_behaviour(1)[0]
+
+
+def test_a_run_without_verdict_tells_what_its_evals_say():
+    behaviour = make_replies().query("concept.isna()").rename(columns={"share": "probability"})
+    judged = Beside(pd.DataFrame(), behaviour, make_replies(), 0).list_changes(1)
+    assert judged == ["refusal 0.70 to 0.50 (0.40 to 0.60)"]
+    scored = Beside(pd.DataFrame(), behaviour, None, 0).list_changes(1)
+    assert scored[0] == "refusal (far) 0.60 to 0.20 (0.10 to 0.30)"
+    sentence = write_unjudged("collapse", "no part applies", judged)
+    assert sentence.startswith(
+        "collapse: not judged (no part applies). Its behaviour evals changed"
+    )
+    assert write_unjudged("sft", "it ends at the reference", None).endswith("reference).")
+    assert "did not change" in write_unjudged("sft", "no part applies", [])

@@ -38,7 +38,7 @@ from emodrift.warning.verdicts import (
     Verdict,
     judge_kind,
 )
-from emodrift.warning.words import NEXT_STEPS, write_sentence
+from emodrift.warning.words import NEXT_STEPS, write_sentence, write_unjudged
 
 STAGE = Stage(
     "indicators",
@@ -142,7 +142,7 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
         "gates": gates.to_dict("records"),
         "alarms": list_alarms(values, components, beside),
         "runs": [
-            describe_unjudged(run, roles[run], reason)
+            describe_unjudged(run, roles[run], reason, beside, _find_last(places, run))
             if (reason := tell_unjudged(run, judged))
             else describe_run(run, verdicts[run], judged.runs[run], values, roles, beside)
             for run in places["run"].unique()
@@ -200,6 +200,25 @@ class Beside:
                 **judged.get((metric, split), {}),
             }
             for (metric, split), row in now.iterrows()
+        ]
+
+    def list_changes(self, number: int) -> list[str]:
+        """Behaviour evals whose interval the reference is outside of, the largest change first:
+        shares of judged replies, or, where there are none, probabilities."""
+        table, value = (
+            (self.behaviour, "probability")
+            if self.replies is None
+            else (self.replies[self.replies["split"] == "all"], "share")
+        )
+        now, then = self._pair(table, number, ["metric", "split"])
+        joined = now.join(then[value].rename("before"), how="inner")
+        outside = (joined["before"] < joined["low"]) | (joined["before"] > joined["high"])
+        changed = joined[outside]
+        order = (changed[value] - changed["before"]).abs().sort_values(ascending=False).index
+        return [
+            f"{metric}{'' if split == 'all' else f' ({split})'} {row['before']:.2f} to "
+            f"{row[value]:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+            for (metric, split), row in changed.loc[order].iterrows()
         ]
 
     def _compare_replies(self, number: int) -> dict[Any, dict[str, Any]]:
@@ -381,14 +400,19 @@ def tell_unjudged(run: str, judged: Judged) -> str | None:
     return None
 
 
-def describe_unjudged(run: str, role: str, reason: str) -> dict[str, Any]:
-    """A run of the audit that has no verdict."""
+def describe_unjudged(
+    run: str, role: str, reason: str, beside: Beside, last: int
+) -> dict[str, Any]:
+    """A run of the audit that has no verdict; its behaviour evals at its last checkpoint stand."""
     empty = ("margin", "alarm_step", "against", "basis", "level", "p", "attainable")
+    changes = None if last == beside.reference else beside.list_changes(last)
     return (
         {"run": run, "role": role, "verdict": NOT_JUDGED}
         | dict.fromkeys(empty)
-        | {"sentence": f"{run}: {NOT_JUDGED} ({reason}).", "evidence": [], "scores": {}}
-        | {"first_alarm": {}, "prompts": [], "behaviour": [], "next_steps": NEXT_STEPS[NOT_JUDGED]}
+        | {"sentence": write_unjudged(run, reason, changes)}
+        | {"evidence": [], "scores": {}, "first_alarm": {}}
+        | {"prompts": beside.name_prompts(last), "behaviour": beside.compare_behaviour(last)}
+        | {"next_steps": NEXT_STEPS[NOT_JUDGED]}
     )
 
 
@@ -422,6 +446,10 @@ def _is_specific(parts: pd.DataFrame) -> bool | None:
     """Whether the parts that crossed changed more than directions of no emotion; None: unknown."""
     told = parts.loc[parts["crossed"], "specific"].dropna()
     return bool(told.any()) if len(told) else None
+
+
+def _find_last(places: pd.DataFrame, run: str) -> int:
+    return int(np.flatnonzero(places["run"] == run)[-1])
 
 
 def _round(value: float | None) -> float | None:

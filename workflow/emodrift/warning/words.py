@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emodrift.warning.evidence import TOLERANCE, RunEvidence
 from emodrift.warning.verdicts import (
     CHANGED,
@@ -13,10 +15,12 @@ from emodrift.warning.verdicts import (
     Verdict,
 )
 
+CHANGES_TOLD = 2
 NEXT_STEPS = {
     SOUND: ["No action. Keep the prompts: the next runs are held against this one."],
     NOT_JUDGED: [
         "Where no indicator applies, follow the remedies that the gates name.",
+        "Until then behaviour evals alone tell of this run: read the replies behind them.",
     ],
     LOCK_IN: [
         "Read replies to the prompts named below, unlike the training data, beside replies to "
@@ -53,6 +57,25 @@ def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | N
         )
     since = f", first alarm at step {step}" if step is not None else ""
     return f"{run}: {verdict.kind}{since} ({chance})."
+
+
+def write_unjudged(run: str, reason: str, changes: Sequence[str] | None) -> str:
+    """That a run has no verdict, why, and what its behaviour evals say.
+
+    Parameters
+    ----------
+    run, reason
+        The run, and why it is not judged.
+    changes
+        Evals that changed since the reference, the largest change first; None of the reference's
+        own run.
+    """
+    sentence = f"{run}: {NOT_JUDGED} ({reason})."
+    if changes is None:
+        return sentence
+    told = "; ".join(changes[:CHANGES_TOLD])
+    evals = f"changed since the reference: {told}" if told else "did not change measurably"
+    return f"{sentence} Its behaviour evals {evals}."
 
 
 def _tell(level: float) -> str:
