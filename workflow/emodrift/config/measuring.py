@@ -88,7 +88,7 @@ class Behaviours(Section):
     """What replies are scored: the phrasings of `contrasts.replies` (`given`); or the openings that
     are commonest in replies which the checkpoints of the study wrote themselves, by the class that
     the judge puts them in (`sampled`, which needs `generation`; a class with too few of them is
-    filled up with given phrasings). One list serves all checkpoints."""
+    filled up with given phrasings). One list serves all checkpoints; score it by `sum`."""
     sampled_runs: tuple[Name, ...] = ()
     """Runs whose replies are pooled for `sampled`; left out, all. Where a study is to grow, name
     those that it has: a list that another checkpoint changes is scored anew everywhere."""

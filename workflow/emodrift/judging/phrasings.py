@@ -10,15 +10,15 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from emodrift.corpus.reading import REPLIES, load_replies
 
-WORDS = 6
-"""Length of an opening; shorter where its first sentence ends."""
+PIECES = 8
+"""Words and marks of an opening, at the most; fewer where its first sentence ends."""
 DEFAULT_AMOUNT = 8
 FEWEST_FAMILIES = 2
 """Prompt families that an opening answers; what answers one tells of the prompt."""
@@ -67,34 +67,41 @@ def choose_phrasings(tables: Sequence[pd.DataFrame], amount: int) -> dict[str, l
     Returns
     -------
     dict
-        Class -> openings. An opening counts as often as there are prompt families that it answers,
-        at least `FEWEST_FAMILIES`, each in as many checkpoints as it does; it belongs to the class
-        that `SURE` of these are of, or to none.
+        Class -> openings. One tells of a class if it answers at least `FEWEST_FAMILIES` prompt
+        families and `SURE` of its replies, each family once a checkpoint, are of that class. Of
+        those that tell, the shortest are taken, so that none begins another.
     """
-    count: Mapping[str, dict[str, set[tuple[int, str]]]] = defaultdict(lambda: defaultdict(set))
+    count: dict[tuple[str, ...], dict[str, set[tuple[int, str]]]] = defaultdict(
+        lambda: defaultdict(set)
+    )
     for number, table in enumerate(tables):
         known = table.dropna(subset=["reply_class"])
         for text, name, family in known[["text", "reply_class", "family"]].itertuples(index=False):
-            if opening := cut_opening(text):
-                count[opening][name].add((number, family))
-    owned: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    for opening, classes in count.items():
+            pieces = cut_opening(text)
+            for length in range(1, len(pieces) + 1):
+                count[pieces[:length]][name].add((number, family))
+    owned: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    telling: set[tuple[str, ...]] = set()
+    for pieces in sorted(count, key=len):
+        if any(pieces[:length] in telling for length in range(1, len(pieces))):
+            continue
+        classes = count[pieces]
         name = max(classes, key=lambda c: (len(classes[c]), c))
         families = {family for _, family in classes[name]}
         share = len(classes[name]) / sum(map(len, classes.values()))
-        if len(families) < FEWEST_FAMILIES or share < SURE:
-            continue
-        owned[name].append((-len(families), -len(classes[name]), opening))
+        sayable = any(map(str.isalnum, "".join(pieces)))
+        if sayable and len(families) >= FEWEST_FAMILIES and share >= SURE:
+            telling.add(pieces)
+            owned[name].append((-len(classes[name]), "".join(pieces)))
     return {
-        name: [opening for _, _, opening in sorted(openings)[:amount]]
+        name: [opening for _, opening in sorted(openings)[:amount]]
         for name, openings in sorted(owned.items())
     }
 
 
-def cut_opening(text: str) -> str:
-    """First words of a reply, at most `WORDS` and not past its first sentence or line."""
+def cut_opening(text: str) -> tuple[str, ...]:
+    """First words and marks of a reply, at most `PIECES` and not past its first sentence or line;
+    joined they are its beginning. Contractions are cut, as tokenizers cut them."""
     first = text.strip().partition("\n")[0]
     first = re.split(r"(?<=[.!?])\s", first)[0]
-    words = first.split()
-    opening = " ".join(words[:WORDS])
-    return opening if re.search(r"\w", opening) else ""
+    return tuple(re.findall(r"(?<=\w)['’]\w+|\s*(?:\w+|[^\w\s])", first)[:PIECES])
