@@ -8,6 +8,7 @@ from emodrift.warning.audit import Beside
 from emodrift.warning.indicators.indicator import Setting
 from emodrift.warning.measured import Measured
 from emodrift.warning.signature import JUDGED, LOG_ODDS, choose_readout, measure_signature
+from emodrift.warning.verdicts import CHANGED, LOCK_IN, judge_kind
 from emodrift.warning.words import write_unjudged
 
 METRICS = {
@@ -99,3 +100,9 @@ def test_a_run_without_verdict_tells_what_its_evals_say():
     )
     assert write_unjudged("sft", "it ends at the reference", None).endswith("reference).")
     assert "did not change" in write_unjudged("sft", "no part applies", [])
+
+
+def test_a_kind_is_not_told_by_refusals_alone():
+    apart = {"refusal_seen": 0.3, "refusal_unseen": -0.3, "size": 0.2}
+    assert judge_kind(apart, True, 0.0).kind == CHANGED
+    assert judge_kind(apart | {"gap": 0.3}, True, 0.0).kind == LOCK_IN

@@ -66,7 +66,6 @@ def test_replies_are_scored_by_what_the_model_itself_says(published):
     phrasings = json.loads((entry / "replies.json").read_text())
     said = [text for text in read(published, "verdicts")["text"].astype(str)]
     assert any(text.startswith(opening) for opening in phrasings["refuse"] for text in said)
-    assert any(text.startswith(opening) for opening in phrasings["comply"] for text in said)
 
 
 def test_the_bundle_is_found_on_prompts_that_it_is_not_reported_on(published):

@@ -38,13 +38,17 @@ def judge_kind(sizes: Mapping[str, float], alarmed: bool, margin: float) -> Verd
     ----------
     sizes
         Part -> change from what sound runs show, at the run's last checkpoint; parts that do not
-        apply are left out. Of the signature, changes in shares.
+        apply are left out, and a kind none of whose parts of vectors apply cannot be told. Of the
+        signature, changes in shares.
     alarmed
         Whether the run raised an alarm.
     margin
         Of its evidence below the alarm's line; counts where it raised none.
     """
-    scores = {kind: score(sizes) for kind, score in SCORES.items()}
+    scores = {
+        kind: score(sizes) if VECTORS[kind] & sizes.keys() else 0.0
+        for kind, score in SCORES.items()
+    }
     if not alarmed:
         return Verdict(SOUND, margin, scores, ["no indicator left what is expected"])
     order = sorted(KINDS, key=lambda k: -scores[k])
@@ -80,6 +84,12 @@ def score_regression(sizes: Mapping[str, float]) -> float:
 
 
 SCORES = {COLLAPSE: score_collapse, LOCK_IN: score_lock_in, REGRESSION: score_regression}
+VECTORS = {
+    COLLAPSE: {"rank", "similarity", "size", "named_effects"},
+    LOCK_IN: {"gap"},
+    REGRESSION: {"effect", "evocation", "eager_slope", "named_effects"},
+}
+"""Parts read off vectors in the definition of each kind."""
 
 
 def _scale(value: float | None, unit: float) -> float:
