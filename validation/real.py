@@ -47,11 +47,12 @@ Tables = dict[str, pd.DataFrame]
 
 def list_quality(tables: Tables) -> Iterator[str]:
     """How good the vectors of the reference are, at the locked layer."""
-    quality = tables["quality"]
-    mean = quality[["auroc", "lexical_auroc", "random_auroc", "reliability"]].mean()
+    quality, layer = tables["quality"], int(tables["drift"]["layer"].iloc[0])
+    here = (quality["checkpoint"] == _find_reference(tables)) & (quality["layer"] == layer)
+    mean = quality.loc[here, ["auroc", "lexical_auroc", "random_auroc", "reliability"]].mean()
     yield from draw_table(
         ["layer", "held-out AUROC", "words alone", "random weights", "reliability"],
-        [[str(quality["layer"].iloc[0]), *(f"{v:.2f}" for v in mean)]],
+        [[str(layer), *(f"{v:.2f}" for v in mean)]],
     )
 
 
