@@ -171,7 +171,8 @@ def write_stand_in(plan, entry):
     files = {"file": entry.key}
     if entry.stage == "contrasts":
         kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
-        files = {f"parts/{name}.jsonl": name for name in kinds}
+        record = {"reply_cue": "so"}
+        files = {f"parts/{n}.jsonl": json.dumps(record | {"id": n}) + "\n" for n in kinds}
         files |= {"replies.json": "{}", "parts.json": json.dumps(kinds)}
     if entry.stage == "phrasings":
         files = {"replies.json": '{"refuse": ["no"]}'}

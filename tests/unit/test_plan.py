@@ -222,3 +222,13 @@ def test_phrasings_are_sampled_from_the_named_runs_and_wait_before_the_lock(plan
     assert len(once.of_stage("replies")) == 1 and len(judged - sampled) == 1
     with pytest.raises(EmodriftError, match="sampled_runs names 'other'"):
         plan(**changes | {"behaviours": changes["behaviours"] | {"sampled_runs": ["other"]}})
+
+
+def test_texts_that_lead_to_no_reply_are_refused_before_anything_is_measured(plan):
+    first = plan()
+    write_stand_in(first, first.awaited[0])
+    (part, *_) = (first.store / first.awaited[0].place / "parts").glob("controls*.jsonl")
+    part.write_text('{"id": "blue-kitchen"}\n')
+    with pytest.raises(EmodriftError, match=r"'blue-kitchen' of controls.* has no reply_cue"):
+        plan()
+    plan(activations={"pooling": "mean"})

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from emodrift.corpus.reading import KINDS, PARTS, REPLIES, load_kinds
+from emodrift.corpus.reading import KINDS, PARTS, REPLIES, load_kinds, load_part
 from emodrift.errors import EmodriftError
 from emodrift.measure.names import FOUND, RIVALS
 from emodrift.plan.entries import Plan
@@ -71,7 +71,13 @@ class Locked(NamedTuple):
 
 
 def read_corpus(plan: Plan, entry: Entry) -> Corpus:
-    """Content of contrast data; as long as they are not made, their key stands for it."""
+    """Content of contrast data; as long as they are not made, their key stands for it.
+
+    Raises
+    ------
+    EmodriftError
+        A file of it is gone; or texts lack what `activations.pooling` needs.
+    """
     kinds = {name: part["kind"] for name, part in entry.params["parts"].items()}
     made = plan.await_entry(entry)
     if made:
@@ -84,7 +90,20 @@ def read_corpus(plan: Plan, entry: Entry) -> Corpus:
         found = {name: digest_value([entry.key, name]) for name in kinds}
         replies = digest_value([entry.key, "replies"])
     parts = tuple(Part(name, kind, found[name]) for name, kind in kinds.items())
+    if made and plan.study.activations.pooling == "reply":
+        for part in parts:
+            if part.kind != "prompts":
+                _check_cues(plan, entry, part.name)
     return Corpus(entry, parts, replies, made)
+
+
+def _check_cues(plan: Plan, entry: Entry, part: str) -> None:
+    for record in load_part(plan.store / entry.place, part):
+        if not record.get("reply_cue"):
+            raise EmodriftError(
+                f"activations.pooling is reply, but text {record['id']!r} of {part} has no "
+                "reply_cue; add one, or set pooling to mean or last"
+            )
 
 
 def read_phrasings(plan: Plan, entry: Entry, corpus: Corpus) -> Corpus:
