@@ -18,7 +18,7 @@ from validation.page import MARKED
 PAGE = Path("docs/real-study.md")
 FIGURES = ("drift_trajectories", "indicators", "dose_response", "layer_map")
 FOLLOWED = ("caution", "discovered", "harm", "harm (refitted)", "refusal", "refusal (refitted)")
-EXAMPLES = 3
+EXAMPLES = 1
 LONGEST = 170
 
 Row = list[str]
