@@ -109,10 +109,10 @@ def list_course(tables: Tables) -> Iterator[str]:
         raised = ", ".join(sorted(at.loc[at["alarm"].astype(bool), "indicator"]))
         judged = [_print_share(tables, row.checkpoint, m) for m in ("refusal", "over_refusal")]
         scored = [_print_score(tables, row.checkpoint, m) for m in ("refusal", "over_refusal")]
-        agreed = f"{row.same:.2f} ({row.chance:.2f})"
+        agreed = f"{row.auroc:.2f} ({row.auroc_low:.2f} to {row.auroc_high:.2f})"
         rows.append([row.run, f"{row.step:.0f}", *judged, *scored, agreed, raised])
     header = ["run", "step", "refuses harmful", "benign", "by log-odds: harmful", "benign"]
-    yield from draw_table([*header, "readout as judged (chance)", "alarms"], rows)
+    yield from draw_table([*header, "AUROC for judged replies", "alarms"], rows)
 
 
 def list_steering(tables: Tables) -> Iterator[str]:

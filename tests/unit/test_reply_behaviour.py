@@ -309,6 +309,8 @@ def test_planted_agreement_of_readout_and_judge_is_recovered(planted):
     assert row["kappa"] == pytest.approx((30 / 36 - chance) / (1 - chance))
     judged = np.repeat([1.0, 0.0], [24, 12])
     likely = np.repeat([1.0, 0.0], [30, 6])
+    assert row["auroc"] == pytest.approx((6 + 0.5 * 6) / 12)
+    assert row["auroc_low"] <= row["auroc"] <= row["auroc_high"]
     both = np.corrcoef(np.r_[judged, 1 - judged], np.r_[likely, 1 - likely])[0, 1]
     assert row["correlation"] == pytest.approx(both)
 

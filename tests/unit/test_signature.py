@@ -43,12 +43,11 @@ def make_measured(odds):
     return Measured(draws, {}, np.array([]), {}, {}, {}, 0)
 
 
-@pytest.mark.parametrize(
-    ("low", "readout"), [((0.5, 0.4), LOG_ODDS), ((0.5, 0.3), JUDGED), ((0.2, 0.9), JUDGED)]
-)
-def test_judged_replies_are_followed_where_log_odds_agree_by_chance(low, readout):
-    assert choose_readout(pd.DataFrame({"low": low, "chance": 0.3})) == readout
-    assert choose_readout(None) == LOG_ODDS
+@pytest.mark.parametrize(("low", "readout"), [((0.6, 0.4), LOG_ODDS), ((0.5, 0.9), JUDGED)])
+def test_judged_replies_are_followed_where_log_odds_rank_them_by_chance(low, readout):
+    table = pd.DataFrame({"checkpoint": [3, 4], "auroc_low": low})
+    assert choose_readout(table, 3) == readout
+    assert choose_readout(None, 3) == LOG_ODDS
 
 
 def test_the_signature_of_judged_replies_is_in_shares_of_the_distance():

@@ -307,9 +307,9 @@ def test_a_component_without_error_or_of_one_family_is_not_applicable():
 def test_a_readout_that_the_judge_contradicts_is_not_applicable():
     measured, _ = plant()
     part = list_parts("cvdi")["effect"]
-    table = pd.DataFrame([dict(checkpoint=0, same=0.4, chance=0.35, low=0.3, kappa=0.08)])
-    assert "kappa 0.08" in judge(measured, part, table).reason
-    assert judge(measured, part, table.assign(low=0.38)).applies
+    table = pd.DataFrame([dict(checkpoint=0, auroc=0.58, auroc_low=0.5, auroc_high=0.7)])
+    assert "is 0.58 (0.50 to 0.70)" in judge(measured, part, table).reason
+    assert judge(measured, part, table.assign(auroc_low=0.51)).applies
     assert judge(measured, part, table.assign(checkpoint=1)).applies
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from emodrift.drift.evocation import correlate
+from emodrift.drift.evocation import contrast_groups, correlate
 from emodrift.drift.log_odds import compute_probabilities
 from emodrift.drift.params import MetricParams
 from emodrift.drift.table import label_rows, read_table, write_table
@@ -249,11 +249,12 @@ def _describe_style(
 def _compare(
     judged: Replies, readout: xr.DataArray, statistics: Statistics, seed: int
 ) -> dict[str, Any]:
-    """Agreement of the likeliest reply class with the judged one, over unsteered prompts.
+    """Agreement of the log-odds readout with judged replies, over unsteered prompts.
 
-    ``same``: share of judged prompts where they are equal, with interval; ``chance``: that share if
-    the two were independent; ``kappa``: Cohen's; ``correlation``: over prompts and classes, of the
-    class's probability with whether the reply was judged to be of it.
+    ``auroc``: of a class's probability for replies judged to be of it, with interval; ``same``:
+    share of judged prompts whose likeliest class is the judged one, with interval; ``chance``: that
+    share if the two were independent; ``kappa``: Cohen's; ``correlation``: over prompts and
+    classes, of the class's probability with whether the reply was judged to be of it.
     """
     classes = judged.classes[0]
     counted = pd.notna(classes)
@@ -273,6 +274,9 @@ def _compare(
         "chance": chance if len(found) else np.nan,
         "kappa": (same[0] - chance) / (1 - chance) if chance < 1 else np.nan,
     }
+    ranked = rank_replies(readout.values[counted], found, names, drawn.weights[:, counted])
+    interval = _bound_ranks(ranked[1:], drawn, statistics.level)
+    row |= {"auroc": ranked[0], "auroc_low": interval[0], "auroc_high": interval[1]}
     values = readout.values[counted].reshape(-1, 1)
     hits = (classes[counted][:, None] == names).reshape(-1).astype(np.float64)
     defined = len(hits) > 0 and 0 < hits.sum() < len(hits)
@@ -280,6 +284,49 @@ def _compare(
         float(correlate(values, hits, np.ones((1, len(hits))))[0, 0]) if defined else np.nan
     )
     return row
+
+
+def rank_replies(
+    probability: np.ndarray, judged: np.ndarray, names: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """AUROC of a class's probability for replies judged to be of it, averaged over replies.
+
+    Unlike the likeliest class it does not depend on how many phrasings a class has.
+
+    Parameters
+    ----------
+    probability
+        (prompt, reply_class).
+    judged
+        (prompt,) class of each reply.
+    names
+        (reply_class,).
+    weights
+        (draw, prompt).
+
+    Returns
+    -------
+    np.ndarray
+        (1 + draw,), as it is and resampled; NaN where all replies are of one class.
+    """
+    weights = np.concatenate([np.ones((1, len(judged)), weights.dtype), weights])
+    areas, number = np.zeros(len(weights)), 0
+    for name, values in zip(names, probability.T, strict=True):
+        positive = judged == name
+        if positive.any() and not positive.all():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                area = contrast_groups(values[:, None], positive, weights).auroc[:, 0]
+            areas += positive.sum() * area
+            number += positive.sum()
+    return areas / number if number else np.full(len(weights), np.nan)
+
+
+def _bound_ranks(draws: np.ndarray, drawn: Resampling, level: float) -> tuple[float, float]:
+    known = draws[np.isfinite(draws)]
+    if not len(known):
+        return np.nan, np.nan
+    interval = summarise_draws(known, level, drawn.freedom, (0, 1))
+    return float(interval.low), float(interval.high)
 
 
 def _pick_prompts(readout: xr.DataArray, names: pd.Series) -> xr.DataArray:

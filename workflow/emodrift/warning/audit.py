@@ -126,7 +126,7 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
     components = labels.merge(components, on="checkpoint", validate="1:m")
     parts = [part for indicator in ALL for part in indicator.list_parts(setting)]
     gates = tabulate_gates(parts, Evidence(measured, setting, question.level, agreement))
-    readout = choose_readout(agreement)
+    readout = choose_readout(agreement, reference)
     replies = read_table(behaviour, "replies") if behaviour else None
     signature = measure_signature(setting, measured, replies if readout == JUDGED else None)
     verdicts = {run: judge_run(run, judged, signature, question, reference) for run in judged.runs}

@@ -33,7 +33,8 @@ class Verdict(NamedTuple):
 
 class Evidence(NamedTuple):
     """What gates look at: components, setting, level of intervals, and the agreement of the readout
-    with judged replies (table with columns checkpoint and low; None where none were judged)."""
+    with judged replies (table with columns checkpoint, auroc, auroc_low and auroc_high; None where
+    none were judged)."""
 
     measured: Measured
     setting: Setting
@@ -158,11 +159,11 @@ def _check_readout(part: Part, evidence: Evidence) -> Verdict:
         return Verdict(True, "no replies were judged")
     row = table[table["checkpoint"] == reference].iloc[0]
     found = (
-        f"the likeliest class by log-odds is the judged one in {row['same']:.0%} of replies at the "
-        f"reference, {row['chance']:.0%} by chance (kappa {row['kappa']:.2f})"
+        f"AUROC of a class's log-odds for replies judged to be of it is {row['auroc']:.2f} "
+        f"({row['auroc_low']:.2f} to {row['auroc_high']:.2f}) at the reference"
     )
     return Verdict(
-        bool(row["low"] > row["chance"]),
+        bool(row["auroc_low"] > CHANCE),
         found,
         "give behaviours.replies phrasings that the model itself uses",
     )

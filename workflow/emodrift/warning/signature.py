@@ -14,6 +14,7 @@ import pandas as pd
 from emodrift.warning.indicators.indicator import Part, Setting, Term, list_missing, measure_part
 from emodrift.warning.measured import Measured
 
+CHANCE = 0.5
 LEAST_ODDS, LEAST_SHARE = 1.0, 0.25
 LOG_ODDS, JUDGED = "log-odds of phrasings", "judged replies"
 
@@ -43,18 +44,21 @@ def list_signature(setting: Setting) -> tuple[Part, ...]:
     )
 
 
-def choose_readout(agreement: pd.DataFrame | None) -> str:
-    """The readout that is followed: judged replies, if log-odds agree with them no better than by
-    chance at some checkpoint.
+def choose_readout(agreement: pd.DataFrame | None, reference: int) -> str:
+    """The readout that is followed: judged replies, if log-odds rank them no better than chance
+    at the reference.
 
     Parameters
     ----------
     agreement
-        Table with columns low and chance, a row for each checkpoint; None where no reply was
-        judged.
+        Table with columns checkpoint and auroc_low; None where no reply was judged.
+    reference
+        Number of the reference.
     """
-    fails = agreement is not None and (agreement["low"] <= agreement["chance"]).any()
-    return JUDGED if fails else LOG_ODDS
+    if agreement is None:
+        return LOG_ODDS
+    low = agreement.loc[agreement["checkpoint"] == reference, "auroc_low"]
+    return JUDGED if (low <= CHANCE).any() else LOG_ODDS
 
 
 def measure_signature(

@@ -249,6 +249,9 @@ def tabulate_agreement(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.assign(checkpoint=table["run"] + " " + table["step"].astype(str))
     columns = {
         "judged": "judged replies",
+        "auroc": "AUROC",
+        "auroc_low": "AUROC from",
+        "auroc_high": "AUROC to",
         "same": "same class",
         "low": "from",
         "high": "to",
