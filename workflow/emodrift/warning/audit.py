@@ -216,7 +216,8 @@ class Beside:
         changed = joined[outside]
         order = (changed[value] - changed["before"]).abs().sort_values(ascending=False).index
         return [
-            f"{metric}{'' if split == 'all' else f' ({split})'} {row['before']:.2f} to "
+            f"{metric.replace('_', ' ')}{'' if split == 'all' else f' ({split})'} "
+            f"{row['before']:.2f} to "
             f"{row[value]:.2f} ({row['low']:.2f} to {row['high']:.2f})"
             for (metric, split), row in changed.loc[order].iterrows()
         ]

@@ -9,20 +9,22 @@ import pandas as pd
 
 from emodrift.show.wording import join, spell
 
-SOUND = "sound"
+SOUND, NOT_JUDGED = "sound", "not judged"
+TONES = ("unsound", "unjudged", "sound")
+"""What a verdict is to a reader, in the order in which they are told."""
 
 
 class Verdict(NamedTuple):
     """The verdict on a run.
 
-    sound: whether nothing is wrong. kind: in a word or two. sentence: what was found. strength: how
+    tone: one of `TONES`. kind: in a word or two. sentence: what was found. strength: how
     sure that is. healthy: whether the run was declared healthy. alarms: first alarm of each
     indicator. evals: sentences on evals of other tools. evidence, prompts, next_steps: what it
     rests on, the prompts that changed most, and what to do.
     """
 
     run: str
-    sound: bool
+    tone: str
     kind: str
     sentence: str
     strength: str
@@ -51,7 +53,7 @@ def read_verdicts(audit: Mapping[str, Any], indicators: pd.DataFrame) -> list[Ve
             continue
         alarms = [a for a in audit["alarms"] if a["run"] == run["run"]]
         found.append(_read_run(run, alarms))
-    return sorted(found, key=lambda v: (v.sound, v.healthy))
+    return sorted(found, key=lambda v: (TONES.index(v.tone), v.healthy))
 
 
 def summarise(verdicts: Sequence[Verdict]) -> str:
@@ -59,14 +61,14 @@ def summarise(verdicts: Sequence[Verdict]) -> str:
     watched = [v for v in verdicts if not v.healthy] or list(verdicts)
     if not watched:
         return "No run goes on from the reference."
-    bad = [v.run for v in watched if not v.sound]
+    bad, unjudged = ([v.run for v in watched if v.tone == t] for t in ("unsound", "unjudged"))
+    number = spell(len(bad)).capitalize() if bad else "None"
     runs = "run" if len(watched) == 1 else "runs"
-    if not bad:
-        return f"None of {spell(len(watched))} {runs} left what sound training does."
-    return (
-        f"{spell(len(bad)).capitalize()} of {spell(len(watched))} {runs} left what sound training "
-        f"does: {join(bad)}."
-    )
+    named = f": {join(bad)}" if bad else ""
+    told = f"{number} of {spell(len(watched))} {runs} left what sound training does{named}."
+    if unjudged:
+        told += f" Not judged: {join(unjudged)}."
+    return told
 
 
 def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -74,7 +76,7 @@ def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Ve
     strength = "" if margin is None else f"margin {margin:.2f}"
     return Verdict(
         run["run"],
-        run["verdict"] == SOUND,
+        {SOUND: "sound", NOT_JUDGED: "unjudged"}.get(run["verdict"], "unsound"),
         run["verdict"],
         run["sentence"].removeprefix(f"{run['run']}: "),
         strength,
