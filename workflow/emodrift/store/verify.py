@@ -21,6 +21,8 @@ from emodrift.store.stamps import list_stamps, read_stamp
 PLACE = re.compile(rf"[a-z][a-z0-9-]*/[0-9a-f]{{{KEY_LENGTH}}}")
 POINTERS = "measurements.json"
 """File of an entry that names others which it leads to."""
+BY_SNAKEMAKE = ".snakemake_timestamp"
+"""File that Snakemake leaves in a folder that a rule names as its output."""
 
 Kind = Literal["damaged", "derived", "foreign", "abandoned", "published"]
 
@@ -143,9 +145,10 @@ def check_entry(path: Path) -> Iterator[Finding]:
         yield Finding(path, "damaged", f"the contents in its {MANIFEST} do not agree")
     for name in find_damage(path, manifest["files"]):
         yield Finding(path, "damaged", f"{name} is missing or differs from its {MANIFEST}")
+    expected = {MANIFEST, *manifest["files"]}
     for file in sorted(path.rglob("*")):
-        name = file.relative_to(path).as_posix()
-        if not file.is_dir() and name != MANIFEST and name not in manifest["files"]:
+        named = file.relative_to(path).as_posix() in expected or file.name == BY_SNAKEMAKE
+        if not (file.is_dir() or named):
             yield Finding(file, "foreign", f"is not in {MANIFEST}")
 
 
