@@ -88,7 +88,8 @@ def test_measurements_rest_on_the_content_of_contrast_data_and_lock_not_on_their
 
 def test_other_texts_of_a_part_are_measured_anew_and_no_other_part_is(plan):
     before = settle(plan)
-    rewrite(before, before.of_stage("contrasts")[0], **{"parts/neutral-grammar.jsonl": "others"})
+    others = '{"id": "others", "reply_cue": "so"}\n'
+    rewrite(before, before.of_stage("contrasts")[0], **{"parts/neutral-grammar.jsonl": others})
     after = settle(plan)
     new = list_measured(after) - list_measured(before)
     assert {after.entries[place].context["part"] for place in new} == {"neutral-grammar"}
