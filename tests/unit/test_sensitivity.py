@@ -181,7 +181,7 @@ def test_variants_that_change_the_same_share_everything(runs, tmp_path):
     change = {"vectors": {"layer": 1}}
     once = plan(runs, tmp_path, {"one": change})
     twice = plan(runs, tmp_path, {"one": change, "two": change})
-    differ = {"sensitivity", "figure", "report", "publication"}
+    differ = {"sensitivity", "figure", "figures", "report", "publication"}
     assert {p for p in set(once.entries) ^ set(twice.entries) if p.split("/")[0] not in differ} == (
         set()
     )
