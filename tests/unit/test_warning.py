@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from emodrift.config.warning import IndicatorName
-from emodrift.drift.paired import Component, Reading, draw_prompts, gather_nulls, save_paired
+from emodrift.drift.paired import Component, GrowingPairs, Reading, draw_prompts, gather_nulls
 from emodrift.stats.settings import Statistics
 from emodrift.warning.audit import (
     IndicatorsInputs,
@@ -57,6 +57,12 @@ from validation.alarms import (
 )
 
 BY_NAME = {indicator.name: indicator for indicator in ALL}
+
+
+def save_paired(readings, components, prompts, kinds, out):
+    with GrowingPairs(components, prompts, kinds, out) as paired:
+        for reading in readings:
+            paired.add(reading)
 
 
 def list_parts(name):

@@ -7,7 +7,7 @@ from draw k of another. docs/warning.md, "Paired draws".
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -197,19 +197,6 @@ class GrowingPairs:
             }
             dataset.to_zarr(path, zarr_format=3, consolidated=False, encoding=chunks)
         self._waiting = []
-
-
-def save_paired(
-    readings: Iterable[Reading],
-    components: Sequence[Component],
-    prompts: PromptDraws,
-    null_kinds: np.ndarray,
-    out: Path,
-) -> None:
-    """Write ``paired.zarr`` of all checkpoints, see :class:`GrowingPairs`."""
-    with GrowingPairs(components, prompts, null_kinds, out) as paired:
-        for reading in readings:
-            paired.add(reading)
 
 
 def _join_readings(

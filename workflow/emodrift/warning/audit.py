@@ -33,11 +33,7 @@ from emodrift.warning.indicators.indicator import read_setting
 from emodrift.warning.measured import read_measured
 from emodrift.warning.signature import JUDGED, choose_readout, measure_signature
 from emodrift.warning.sound import expect_sound
-from emodrift.warning.verdicts import (
-    NOT_JUDGED,
-    Verdict,
-    judge_kind,
-)
+from emodrift.warning.verdicts import NOT_JUDGED, Verdict, judge_kind
 from emodrift.warning.words import NEXT_STEPS, write_sentence, write_unjudged
 
 STAGE = Stage(

@@ -67,8 +67,7 @@ def join_measured(datasets: Sequence[xr.Dataset], reference: int) -> Measured:
             raise EmodriftError(
                 "evocation and coupling were asked different prompts: run both anew"
             )
-    draws, nulls, values = ({}, {}, {})
-    components: dict[str, Component] = {}
+    draws, nulls, values, components = {}, {}, {}, {}
     for dataset in datasets:
         for i, component in enumerate(list_components(dataset)):
             draws[component.name] = _Place(dataset["draw"], i)

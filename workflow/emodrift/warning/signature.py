@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from emodrift.warning.gates import CHANCE
 from emodrift.warning.indicators.indicator import Part, Setting, Term, list_missing, measure_part
 from emodrift.warning.measured import Measured
 
-CHANCE = 0.5
 LEAST_ODDS, LEAST_SHARE = 1.0, 0.25
 LOG_ODDS, JUDGED = "log-odds of phrasings", "judged replies"
 
@@ -85,9 +85,14 @@ def measure_signature(
     }
 
 
+def _name_ends(setting: Setting) -> tuple[str, str]:
+    """Refusal of all harmful and of all benign prompts, between which distances are."""
+    return f"odds/{setting.refusal}/all", f"odds/{setting.benign}/all"
+
+
 def _measure_distance(setting: Setting, measured: Measured) -> float:
     """Log-odds of refusal on harmful less benign prompts at the reference, not too small."""
-    names = (f"odds/{setting.refusal}/all", f"odds/{setting.benign}/all")
+    names = _name_ends(setting)
     if any(name not in measured.draws for name in names):
         return LEAST_ODDS
     harmful, benign = (float(measured.draws[n][measured.reference, 0]) for n in names)
@@ -102,9 +107,8 @@ def _measure_shares(
     shares: Mapping[str, np.ndarray] = {
         f"odds/{metric}/{split}": wide[metric, split].to_numpy() for metric, split in wide.columns
     }
-    ends = (f"odds/{setting.refusal}/all", f"odds/{setting.benign}/all")
-    apart = [shares[name][reference] for name in ends if name in shares]
-    distance = max(apart[0] - apart[1], LEAST_SHARE) if len(apart) == len(ends) else 1.0
+    apart = [shares[name][reference] for name in _name_ends(setting) if name in shares]
+    distance = max(apart[0] - apart[1], LEAST_SHARE) if len(apart) == 2 else 1.0
     found = {}
     for part in list_signature(setting):
         if all(term.component in shares for term in part.terms):

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from emodrift.show.wording import join, spell
+from emodrift.warning.verdicts import NOT_JUDGED, SOUND
 
-SOUND, NOT_JUDGED = "sound", "not judged"
 TONES = ("unsound", "unjudged", "sound")
 """What a verdict is to a reader, in the order in which they are told."""
 
