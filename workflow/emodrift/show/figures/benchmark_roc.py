@@ -41,7 +41,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         2,
         figsize=(scene.inches, scene.height or HEIGHT),
         layout="constrained",
-        width_ratios=[1, 1],
+        width_ratios=[1.1, 1],
     )
     _draw_curves(axes[0], rocs)
     _draw_areas(axes[1], areas)
@@ -63,7 +63,7 @@ def _draw_curves(axes: Axes, rocs: pd.DataFrame) -> None:
         curve = rocs[rocs["detector"] == detector]
         if len(curve):
             axes.plot(curve["false_alarms"], curve["recall"], dash, color=colour, label=detector)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel("share of sound runs told")
     axes.set_ylabel("share of failing runs told")
     axes.legend(loc="lower right")
