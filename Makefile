@@ -31,8 +31,9 @@ smoke: $(SETUP)  ## run the smallest real study
 real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: REAL
 	$(BIN)/snakemake --configfile $(REAL)
 
-real-page: $(SETUP)  ## fill in docs/real-study.md from what `make real` published
+real-page: $(SETUP)  ## fill in what docs tell of what `make real` published: REAL
 	$(BIN)/python -m validation.real
+	$(BIN)/python -m benchmarks.real_model $(REAL)
 
 test: $(SETUP)  ## run all tests, WORKERS at a time
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)

@@ -53,7 +53,17 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "confusion": list_confusion(tables["confusion"]),
         "costs": list_costs(tables["costs"], tables["thresholds"]),
     }
-    return MARKED.sub(lambda m: f"{m[1]}{parts[m['name']]}\n{m[3]}", text)
+    return fill_parts(text, parts)
+
+
+def fill_parts(text: str, parts: Mapping[str, str]) -> str:
+    """A page with some of its marked parts written anew."""
+
+    def write(found: re.Match[str]) -> str:
+        part = parts.get(found["name"])
+        return found[0] if part is None else f"{found[1]}{part}\n{found[3]}"
+
+    return MARKED.sub(write, text)
 
 
 def describe_seeds(runs: pd.DataFrame, study: str) -> str:

