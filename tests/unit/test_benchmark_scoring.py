@@ -347,7 +347,8 @@ def test_the_page_says_plainly_whether_a_rival_is_better(compared):
 def test_every_part_of_the_page_is_filled_and_the_rest_stays(compared):
     page = PAGE.read_text(encoding="utf-8")
     filled = fill_page(page, read_tables(compared), "planted")
-    assert "the study `planted`" in filled and "Not yet run" not in filled
+    empty = {m["name"] for m in MARKED.finditer(filled) if "Not yet run" in m[0]}
+    assert "the study `planted`" in filled and empty <= {"real"}
     assert MARKED.sub("", filled) == MARKED.sub("", page)
     assert "few seeds settle no order" in filled
 
