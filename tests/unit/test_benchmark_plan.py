@@ -91,6 +91,8 @@ def test_seeds_are_trained_first_then_measured_and_compared(weights, tmp_path):
     stages = {place.split("/")[0] for place in needed}
     assert not stages & {"drift", "fragmentation", "report"}
     assert {"signals", "comparison", "figures", "visit", "indicators"} <= stages
+    planned = {place.split("/")[0] for place in plan.entries}
+    assert planned == stages | {"publication", *MEASURED, "figure"}
 
 
 def test_a_further_seed_costs_itself_and_the_comparison(weights, tmp_path):

@@ -84,6 +84,7 @@ def plan_benchmark(plan: Plan, section: Benchmark, digests: FileDigests) -> None
         inputs={"tables": tables, "figures": figures},
         label=study.name,
     )
+    plan.drop_unneeded()
 
 
 def choose_seed(study: Study, number: int) -> Study:

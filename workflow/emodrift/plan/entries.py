@@ -138,6 +138,21 @@ class Plan:
                 needed[maker.place] = maker
         return list(needed.values())
 
+    def drop_unneeded(self) -> None:
+        """Forget entries that nothing on the way to the publication reads."""
+        needed: set[str] = set()
+        rest = [self.publication] if self.publication else []
+        while rest:
+            entry = rest.pop()
+            if entry.place in needed:
+                continue
+            needed.add(entry.place)
+            rest += entry.list_inputs()
+            if maker := self.makers.get(entry.place):
+                rest.append(maker)
+        for place in self.entries.keys() - needed:
+            del self.by_key[self.entries.pop(place).key]
+
     def describe(self, entry: Entry) -> dict[str, Any]:
         """An entry as plain values for its job, with the downloads that the job is to clear up."""
         kept = self.study.compute.keep_downloads
