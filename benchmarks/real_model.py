@@ -71,6 +71,7 @@ def score_runs(plan: Plan) -> pd.DataFrame:
     place = (reference.run, int(reference.step))
     tables = Tables(
         _read(plan, "indicators", "indicators"),
+        _read(plan, "indicators", "course"),
         _read(plan, "coupling", "behaviour"),
         _read(plan, "evocation", "projections"),
         _list_signals(plan, plan.checkpoints.index(reference)),

@@ -132,6 +132,9 @@ def make_tables():
             for name in ("cvdi", "ebci", "lock_in", "eagerness_coupling")
         ]
     )
+    kinds = dict.fromkeys(("policy_collapse", "safety_regression"), 0.0)
+    course = places.assign(**kinds, lock_in=2 * share, alarmed=share >= 0.5)
+    course = course.assign(refusal_seen=0.0, refusal_unseen=-0.5 * share, refusal_benign=0.0)
     names = ("drift", "least cosine", "cka", "kl", "pca", "weights", "loss")
     signals = pd.concat([places.assign(signal=name, value=0.3 * share) for name in names])
     rng = np.random.default_rng(0)
@@ -143,7 +146,7 @@ def make_tables():
             for c in ("calm", "sad")
         ]
     )
-    return Tables(indicators, behaviour, projections, signals, ("base", 0), ("fine",), 0)
+    return Tables(indicators, course, behaviour, projections, signals, ("base", 0), ("fine",), 0)
 
 
 def test_every_detector_scores_the_broken_run_above_the_sound_one_and_never_falls():
@@ -244,9 +247,22 @@ def test_a_fixed_line_stays_whatever_sound_runs_do():
     scores["regime"] = np.where(scores["run"] == "bad", "lock-in", SOUND)
     found = list_thresholds(scores, 0.1).set_index("detector")
     assert found.at["cosine below .95", "threshold"] == pytest.approx(0.05)
-    assert found.at["emodrift, own line", "threshold"] == pytest.approx(-np.log(0.1))
-    assert found["fixed"].sum() == 2
-    assert found.at["emodrift", "threshold"] == pytest.approx(-np.log(0.6))
+    assert found.at["emodrift", "threshold"] == pytest.approx(-np.log(0.1))
+    assert found["fixed"].sum() == 4
+    assert found.at["emodrift, calibrated", "threshold"] == pytest.approx(-np.log(0.6))
+
+
+def test_a_failure_is_named_once_an_alarm_was_raised_and_its_definition_is_met():
+    scores = score_study(make_tables())
+    lines = list_thresholds(scores.assign(seed=0, regime=SOUND), 0.1).set_index("detector")
+    told = scores[scores["score"] > scores["detector"].map(lines["threshold"])]
+    first = told[told["run"] == "bad"].groupby("detector")["step"].min()
+    assert first["emodrift, failure named"] == 20 and first["refusal's signature"] == 20
+    early = make_tables()
+    early = early._replace(course=early.course.assign(alarmed=early.course["step"] > 20))
+    scores = score_study(early)
+    named = (scores["detector"] == "emodrift, failure named") & (scores["run"] == "bad")
+    assert list(scores.loc[named, "score"]) == [0, 0, 2]
 
 
 def test_a_roc_curve_runs_through_the_corner_of_a_detector_that_sees_all():

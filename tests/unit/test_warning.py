@@ -178,20 +178,20 @@ def test_the_scale_of_one_more_sound_run_adds_seeds_to_prompts():
     assert predict_sound([make_curves(0.0)], np.array([1.0])).freedom < alike.freedom
 
 
-def test_a_fall_warns_only_where_it_is_asked_to():
+def test_a_part_warns_in_its_own_direction_or_never():
     sound = [make_curves(0.03 * (i - 1), seed=i) for i in range(3)]
     falling = make_curves(-2.0)
-    one = compare_run(falling, sound, np.array([False]), 0)
-    both = compare_run(falling, sound, np.array([True]), 0)
-    assert one.deviation.max() < 0 < 5 < both.deviation.min()
-    assert both.level[-1] < 0.02 < 0.5 < one.level[-1]
+    rise, fall, never = (compare_run(falling, sound, np.array([s]), 0) for s in (1, -1, 0))
+    assert rise.deviation.max() < 0 < 5 < fall.deviation.min()
+    assert fall.level[-1] < 0.02 < 0.5 < rise.level[-1]
+    assert never.deviation.min() > 5 and (never.level == 1).all()
 
 
 def test_the_level_never_recovers_and_looks_at_no_later_step():
     sound = [make_curves(0.03 * (i - 1), seed=i) for i in range(3)]
-    gone = compare_run(make_curves([2.0, 0.0]), sound, np.array([True]), 0)
+    gone = compare_run(make_curves([2.0, 0.0]), sound, np.array([1]), 0)
     assert gone.level[0] == gone.level[1]
-    stays = compare_run(make_curves([2.0, 5.0]), sound, np.array([True]), 0)
+    stays = compare_run(make_curves([2.0, 5.0]), sound, np.array([1]), 0)
     np.testing.assert_allclose(stays.deviation[0], gone.deviation[0])
 
 
@@ -263,11 +263,12 @@ def test_a_change_that_random_directions_share_is_not_specific():
     rng = np.random.default_rng(0)
     null = rng.standard_normal(200)
     kinds = np.repeat(["matched", "shuffled"], 100)
-    assert judge_specificity(5.0, null, kinds, True).specific
-    assert not judge_specificity(0.5, null, kinds, True).specific
-    assert not judge_specificity(-5.0, null, kinds, False).specific
+    assert judge_specificity(-5.0, null, kinds, 0).specific
+    assert judge_specificity(-5.0, null, kinds, -1).specific
+    assert not judge_specificity(0.5, null, kinds, 0).specific
+    assert not judge_specificity(-5.0, null, kinds, 1).specific
     wide = np.where(kinds == "matched", 50 * null, null)
-    found = judge_specificity(5.0, wide, kinds, True)
+    found = judge_specificity(5.0, wide, kinds, 1)
     assert found.p["shuffled"] < 0.05 < found.p["matched"] and not found.specific
 
 
@@ -480,7 +481,8 @@ def test_a_quiet_run_is_not_called_sound_where_nothing_of_caution_can_be_followe
         run = SimpleNamespace(crossed=np.array([[False], [crossed]]))
         return tell_unjudged("run", Judged(followed, [], {"run": run}))
 
-    rank, effect = list_parts("ebci")["rank"], list_parts("cvdi")["effect"]
+    rank, (evocation, effect) = list_parts("ebci")["rank"], list_parts("cvdi").values()
     assert "no part that follows caution" in judge_by(rank, crossed=False)
     assert judge_by(rank, crossed=True) is None
-    assert judge_by(effect, crossed=False) is None
+    assert judge_by(evocation, crossed=False) is None
+    assert "no part that raises alarms" in judge_by(effect, crossed=False)

@@ -11,7 +11,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from emodrift.warning.course import name_score
 from emodrift.warning.indicators import ALL
+from emodrift.warning.verdicts import (
+    COLLAPSE,
+    GAP,
+    KINDS,
+    LOCK_IN,
+    LOST,
+    REGRESSION,
+    TAKEN,
+)
 
 SAMPLED = (20, 50, 200)
 COMPONENTS = 5
@@ -19,18 +29,21 @@ KEYS = ["run", "step"]
 SCORES, PROMPTS, STORIES = "scores of replies", "activations of prompts", "activations of stories"
 GRADIENTS, LOG, WEIGHTS = "gradients", "training log", "weights"
 COSINE = 0.95
-EMODRIFT, EXACT = "emodrift", "evals, exact"
+EMODRIFT, NAMED, EXACT = "emodrift", "emodrift, failure named", "evals, exact"
+JUST_MET = float(np.nextafter(1, 0))
+"""Line of scores that are 1 where a definition is just met."""
 
 
 class Tables(NamedTuple):
     """Tables of one organism seed's study.
 
-    indicators, behaviour, projections: as published. signals: run, step, signal, value, of
+    indicators, course, behaviour, projections: as published. signals: run, step, signal, value, of
     :mod:`emodrift.benchmark.rivals`. reference: run and step. sound: runs declared healthy. seed:
     of the organism.
     """
 
     indicators: pd.DataFrame
+    course: pd.DataFrame
     behaviour: pd.DataFrame
     projections: pd.DataFrame
     signals: pd.DataFrame
@@ -77,14 +90,16 @@ def list_detectors() -> Mapping[str, Detector]:
         for n in SAMPLED
     }
     return {
-        EMODRIFT: Detector(_score_level, vectors),
-        "emodrift, own line": Detector(_score_level, vectors, lambda rate: -np.log(rate)),
+        EMODRIFT: Detector(_score_level, vectors, lambda rate: -np.log(rate)),
+        "emodrift, calibrated": Detector(_score_level, vectors),
+        NAMED: Detector(_name_failure, (*vectors, SCORES), lambda rate: JUST_MET),
         **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in ALL},
         EXACT: Detector(lambda t: _largest_change(_average_evals(t), t), (SCORES,)),
         "harmful refusal, exact": Detector(
             lambda t: _refusal_change(_average_evals(t), t), (SCORES,)
         ),
         **sampled,
+        "refusal's signature": Detector(_read_signature, (SCORES,), lambda rate: JUST_MET),
         "training loss": Detector(_read("loss"), (LOG,)),
         "weight distance": Detector(_read("weights"), (WEIGHTS,)),
         "drift norm": Detector(_read("drift"), (STORIES,)),
@@ -99,6 +114,21 @@ def list_detectors() -> Mapping[str, Detector]:
 def _score_level(tables: Tables) -> pd.Series:
     judged = tables.indicators.dropna(subset="level")
     return -np.log(judged.groupby(KEYS)["level"].min())
+
+
+def _name_failure(tables: Tables) -> pd.Series:
+    """Score of the kind of failure that fits best, once an alarm was raised."""
+    course = tables.course.set_index(KEYS)
+    return course[[name_score(kind) for kind in KINDS]].max(axis=1).where(course["alarmed"], 0.0)
+
+
+def _read_signature(tables: Tables) -> pd.Series:
+    """The same with no vectors: what the definitions of the kinds ask of refusal alone."""
+    course = tables.course.set_index(KEYS)
+    seen, unseen = course["refusal_seen"], course["refusal_unseen"]
+    lost = np.minimum(-seen, -unseen)
+    kinds = {COLLAPSE: course["refusal_benign"] / TAKEN, LOCK_IN: (seen - unseen) / GAP}
+    return pd.DataFrame(kinds | {REGRESSION: lost / LOST}).max(axis=1)
 
 
 def _follow(indicator: str) -> Callable[[Tables], pd.Series]:

@@ -75,6 +75,7 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
     behaviour = read_table(inputs.coupling, "behaviour")
     tables = Tables(
         read_table(inputs.indicators, "indicators"),
+        read_table(inputs.indicators, "course"),
         behaviour,
         projections,
         list_signals(params, inputs),

@@ -16,14 +16,18 @@ import pandas as pd
 from emodrift.drift.table import read_table, write_table
 from emodrift.stage import Stage
 from emodrift.stats.settings import Statistics
+from emodrift.warning.course import (
+    find_onset,
+    follow_verdicts,
+    measure_changes,
+    tabulate_course,
+)
 from emodrift.warning.evidence import (
-    TOLERANCE,
     Judged,
     Question,
     RunEvidence,
     follow_parts,
     judge_runs,
-    list_judged,
     tabulate_indicators,
     tabulate_parts,
 )
@@ -32,8 +36,7 @@ from emodrift.warning.indicators import ALL, DOCS, TITLES
 from emodrift.warning.indicators.indicator import read_setting
 from emodrift.warning.measured import read_measured
 from emodrift.warning.signature import JUDGED, choose_readout, measure_signature
-from emodrift.warning.sound import expect_sound
-from emodrift.warning.verdicts import NOT_JUDGED, Verdict, judge_kind
+from emodrift.warning.verdicts import NOT_JUDGED, Verdict
 from emodrift.warning.words import NEXT_STEPS, write_sentence, write_unjudged
 
 STAGE = Stage(
@@ -89,7 +92,7 @@ class IndicatorsInputs(NamedTuple):
 
 def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: Path) -> None:
     """Compute indicators, judge runs, and write ``indicators.parquet``, ``components.parquet``,
-    ``gates.parquet``, ``runs.parquet`` and ``audit.json``.
+    ``gates.parquet``, ``course.parquet``, ``runs.parquet`` and ``audit.json``.
 
     Parameters
     ----------
@@ -125,7 +128,14 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
     readout = choose_readout(agreement, reference)
     replies = read_table(behaviour, "replies") if behaviour else None
     signature = measure_signature(setting, measured, replies if readout == JUDGED else None)
-    verdicts = {run: judge_run(run, judged, signature, question, reference) for run in judged.runs}
+    changes = {
+        run: measure_changes(run, judged, signature, question, reference) for run in judged.runs
+    }
+    verdicts = {
+        run: follow_verdicts(changes[run], found, question.rate)
+        for run, found in judged.runs.items()
+    }
+    course = tabulate_course(judged.runs, changes, verdicts, list(signature))
     beside = Beside(
         read_table(evocation, "prompts"), read_table(coupling, "behaviour"), replies, reference
     )
@@ -147,6 +157,7 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
     write_table(values, out, "indicators")
     write_table(components, out, "components")
     write_table(gates, out, "gates")
+    write_table(labels.merge(course, on="checkpoint", validate="1:1"), out, "course")
     write_table(tabulate_runs(audit["runs"]), out, "runs")
     (out / "audit.json").write_text(json.dumps(audit, indent=1) + "\n")
 
@@ -238,44 +249,6 @@ class Beside:
         )
 
 
-def judge_run(
-    run: str,
-    judged: Judged,
-    signature: Mapping[str, np.ndarray],
-    question: Question,
-    reference: int,
-) -> Verdict:
-    """Verdict on a run, from what its indicators and its signature show at its last checkpoint.
-
-    Parameters
-    ----------
-    run, judged, question
-        Its evidence among that of all.
-    signature
-        See :func:`emodrift.warning.signature.measure_signature`.
-    reference
-        Number of the reference.
-    """
-    found = judged.runs[run]
-    last = int(found.checkpoints[-1])
-    sizes = {
-        f.part.name: float(f.draws[last, 0] - found.expected[-1, k])
-        for k, f in enumerate(judged.followed)
-    }
-    chosen = list_judged(question.places, reference)
-    for name, value in signature.items():
-        expected = expect_sound(question.places, value, run, question.roles, chosen)
-        sizes[name] = float(value[last] - expected[-1])
-    return judge_kind(sizes, bool(found.crossed.any()), measure_margin(found, question.rate))
-
-
-def measure_margin(found: RunEvidence, rate: float) -> float:
-    """How far a run stayed from an alarm: 1 none of the way, 0 at the line."""
-    if found.kind == TOLERANCE:
-        return float(1 - min(1.0, rate / found.level[-1]))
-    return float(1 - found.deviation.max() / found.threshold)
-
-
 def describe_indicators(values: pd.DataFrame, components: pd.DataFrame) -> list[dict[str, Any]]:
     """Every indicator: what it is, whether it applies, and why a part does not."""
     rows = []
@@ -346,18 +319,20 @@ def list_alarms(
 
 def describe_run(
     run: str,
-    verdict: Verdict,
+    verdicts: Sequence[Verdict],
     found: RunEvidence,
     values: pd.DataFrame,
     roles: Mapping[str, str],
     beside: Beside,
 ) -> dict[str, Any]:
     """One run of the audit: verdict, margin, sentence, evidence, alarms, and what to do next."""
+    verdict, onset = verdicts[-1], find_onset(verdicts)
     rows = values[values["run"] == run]
+    steps = rows.drop_duplicates("checkpoint").set_index("checkpoint")["step"]
     first = rows[rows["alarm"]].groupby("indicator")["step"].first()
     at = np.flatnonzero(found.crossed.any(1))
     number = int(found.checkpoints[at[0]] if len(at) else found.checkpoints[-1])
-    step = int(rows.loc[rows["checkpoint"] == number, "step"].iloc[0]) if len(at) else None
+    step = int(steps[number]) if len(at) else None
     return {
         "run": run,
         "role": roles[run],
@@ -370,6 +345,7 @@ def describe_run(
             n: int(first[n]) if n in first else None for n in rows["indicator"].unique()
         },
         "alarm_step": step,
+        "verdict_step": None if onset is None else int(steps[found.checkpoints[onset]]),
         "against": found.kind,
         "basis": found.basis,
         "level": _round(float(found.level[-1])),
@@ -389,6 +365,8 @@ def tell_unjudged(run: str, judged: Judged) -> str | None:
     """
     if not judged.followed:
         return "no indicator applies; see the gates"
+    if not any(f.part.sign for f in judged.followed):
+        return "no part that raises alarms applies; see the gates"
     if run not in judged.runs:
         return "it ends at the reference"
     of_caution = any(OF_CAUTION & set(f.part.gates) for f in judged.followed)
@@ -401,7 +379,7 @@ def describe_unjudged(
     run: str, role: str, reason: str, beside: Beside, last: int
 ) -> dict[str, Any]:
     """A run of the audit that has no verdict; its behaviour evals at its last checkpoint stand."""
-    empty = ("margin", "alarm_step", "against", "basis", "level", "p", "attainable")
+    empty = ("margin", "alarm_step", "verdict_step", "against", "basis", "level", "p", "attainable")
     changes = None if last == beside.reference else beside.list_changes(last)
     return (
         {"run": run, "role": role, "verdict": NOT_JUDGED}
@@ -415,10 +393,10 @@ def describe_unjudged(
 
 def tabulate_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each run of the audit."""
-    columns = ["run", "role", "verdict", "margin", "alarm_step", "against", "level", "p"]
-    columns += ["attainable", "sentence"]
+    columns = ["run", "role", "verdict", "margin", "alarm_step", "verdict_step", "against"]
+    columns += ["level", "p", "attainable", "sentence"]
     table = pd.DataFrame([{k: run[k] for k in columns} for run in runs], columns=columns)
-    return table.astype({"alarm_step": "Int64"})
+    return table.astype({"alarm_step": "Int64", "verdict_step": "Int64"})
 
 
 def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:

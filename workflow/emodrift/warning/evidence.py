@@ -18,6 +18,7 @@ from emodrift.warning.indicators.indicator import (
     Setting,
     measure_null,
     measure_part,
+    orient,
 )
 from emodrift.warning.measured import Measured
 from emodrift.warning.sound import (
@@ -65,8 +66,8 @@ class RunEvidence(NamedTuple):
 
     checkpoints: their numbers, steps rising. kind: against what. deviation, excess: (checkpoint,
     part) in standard deviations, and the threshold that each is held against. evidence: chance of
-    a sound run showing as much so far (checkpoint,), or its e-values (checkpoint, part). p: of the
-    run, its least attainable value.
+    a sound run showing as much so far (checkpoint,), or its e-values (checkpoint, part). alarming:
+    (part,) whether it can raise an alarm. p: of the run, its least attainable value.
     """
 
     checkpoints: np.ndarray
@@ -77,6 +78,7 @@ class RunEvidence(NamedTuple):
     threshold: float
     level: np.ndarray
     e_values: np.ndarray
+    alarming: np.ndarray
     crossed: np.ndarray
     p: float
     attainable: float
@@ -120,20 +122,20 @@ def judge_runs(
     values = np.stack([f.draws for f in followed], axis=1)
     runs = split_runs(question.places, values, list_judged(question.places, measured.reference))
     stages = question.places.groupby("run")["stage"].last().to_dict()
-    two_sided = np.array([f.part.two_sided for f in followed])
+    signs = np.array([f.part.sign for f in followed])
     compared: dict[str, Comparison] = {}
     matches = {run: match_sound(run, stages, question.roles, runs) for run in runs}
     for run, curves in runs.items():
         if matches[run]:
             sound = [runs[other] for other in matches[run]]
-            compared[run] = compare_run(curves, sound, two_sided, question.seed)
+            compared[run] = compare_run(curves, sound, signs, question.seed)
     numbers = {run: _number(question.places, run, measured.reference) for run in runs}
     found = {}
     for run in runs:
         if run in compared:
             levels = [float(compared[o].level[-1]) for o in matches[run] if o in compared]
             found[run] = _hold_against_sound(
-                numbers[run], compared[run], levels, question, len(matches[run])
+                numbers[run], compared[run], levels, question, signs != 0
             )
         else:
             found[run] = _hold_against_tolerance(numbers[run], followed, measured, question)
@@ -156,11 +158,11 @@ def _hold_against_sound(
     comparison: Comparison,
     levels: Sequence[float],
     question: Question,
-    sound: int,
+    alarming: np.ndarray,
 ) -> RunEvidence:
     threshold = set_threshold(levels, question.rate)
     least = float(np.quantile(comparison.null, 1 - min(threshold.level, 1 - 1e-9), method="higher"))
-    crossed = comparison.deviation > least
+    crossed = (comparison.deviation > least) & alarming
     return RunEvidence(
         numbers,
         SOUND,
@@ -170,6 +172,7 @@ def _hold_against_sound(
         least,
         comparison.level,
         np.full(comparison.deviation.shape, np.nan),
+        alarming,
         crossed,
         rank_run(float(comparison.level[-1]), levels),
         threshold.attainable,
@@ -193,8 +196,8 @@ def _hold_against_tolerance(
     )
     value = np.stack([f.draws[numbers, 0] for f in followed], 1)
     error = np.stack([f.draws[numbers, 1:].std(-1, ddof=1) for f in followed], 1)
-    two_sided = np.array([f.part.two_sided for f in followed])
-    change = np.where(two_sided, np.abs(value), value)
+    signs = np.array([f.part.sign for f in followed])
+    change = orient(value, signs)
     deviation = (change - tolerances) / np.maximum(error, 1e-12)
     bets = np.array([is_bettable(f.part, measured) for f in followed])
     crossed = np.zeros(e_values.shape, bool)
@@ -215,6 +218,7 @@ def _hold_against_tolerance(
         0.0,
         level,
         e_values,
+        signs != 0,
         crossed,
         float(level[-1]) if len(level) else 1.0,
         0.0,
@@ -237,7 +241,7 @@ def tabulate_parts(judged: Judged, measured: Measured, question: Question) -> pd
                     | {
                         "expected": float(found.expected[i, k]),
                         "deviation": float(found.deviation[i, k]),
-                        "threshold": found.threshold,
+                        "threshold": found.threshold if found.alarming[k] else np.nan,
                         "e_value": float(found.e_values[i, k]),
                         "crossed": bool(found.crossed[i, k]),
                     }
@@ -256,6 +260,7 @@ def tabulate_parts(judged: Judged, measured: Measured, question: Question) -> pd
             rows.append(
                 {"checkpoint": int(number), "indicator": followed.indicator.name}
                 | {"component": followed.part.name, "expected": 0.0, "deviation": 0.0}
+                | {"threshold": np.nan}
                 | _bound(followed.draws[number], question.level)
                 | {"crossed": False, "applicable": True, "reason": "", "remedy": ""}
             )
@@ -283,8 +288,9 @@ def tabulate_indicators(
                 continue
             draws = indicator.combine({f.part.name: f.draws[number] for f in own})
             row |= _bound(draws, question.level)
+            warning = table[table["threshold"].notna()]
             row |= {
-                "deviation": float(table["deviation"].max()),
+                "deviation": float((warning if len(warning) else table)["deviation"].max()),
                 "alarm": bool(table["crossed"].any()),
             }
             row |= _describe_run(judged, of_run.get(int(number)), own, indicator)
@@ -308,7 +314,7 @@ def _describe_run(
     expected = {judged.followed[k].part.name: found.expected[i, k] for k in columns}
     return {
         "expected": float(indicator.combine({n: np.array(v) for n, v in expected.items()})),
-        "threshold": found.threshold,
+        "threshold": found.threshold if found.alarming[columns].any() else np.nan,
         "level": float(found.level[i]),
         "basis": found.basis,
         "kind": found.kind,
@@ -337,6 +343,6 @@ def _specify(
     expected = found.expected[row, column]
     null = followed.nulls[number] - null_expected[row, column]
     change = followed.draws[number, 0] - expected
-    verdict = judge_specificity(change, null, kinds, followed.part.two_sided)
+    verdict = judge_specificity(change, null, kinds, followed.part.sign)
     p = {f"p_{kind}": value for kind, value in verdict.p.items()}
     return p | {"specific": verdict.specific}

@@ -32,15 +32,15 @@ def list_signature(setting: Setting) -> tuple[Part, ...]:
             "refusal_seen",
             "refusal of harmful prompts like the training data",
             (Term(f"{harmful}/{setting.seen}", 1.0),),
-            two_sided=True,
+            warns="never",
         ),
         Part(
             "refusal_unseen",
             "refusal of harmful prompts unlike it",
             tuple(Term(name, 1.0 / len(unseen)) for name in unseen),
-            two_sided=True,
+            warns="never",
         ),
-        Part("refusal_benign", "refusal of benign prompts", (Term(f"{benign}/all", 1.0),), True),
+        Part("refusal_benign", "refusal of benign prompts", (Term(f"{benign}/all", 1.0),), "never"),
     )
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import digamma
 
+from emodrift.warning.indicators.indicator import orient
+
 PRIOR_FREEDOM = 4
 PRIOR_RATIO = 20.0
 LEAST_SHARE = 0.02
@@ -55,8 +57,8 @@ class Comparison(NamedTuple):
     """A run held against sound ones.
 
     deviation: (step, part), in scales; rises warn. level: (step,), the chance that a sound run's
-    largest deviation, over all its steps and parts, reaches the largest one seen so far. null:
-    (simulation,) largest deviations of sound runs.
+    largest deviation, over all its steps and the parts that raise alarms, reaches the largest one
+    seen so far. null: (simulation,) largest deviations of sound runs.
     """
 
     prediction: Prediction
@@ -105,9 +107,7 @@ def predict_sound(sound: Sequence[Curves], steps: np.ndarray) -> Prediction:
     )
 
 
-def compare_run(
-    run: Curves, sound: Sequence[Curves], two_sided: np.ndarray, seed: int
-) -> Comparison:
+def compare_run(run: Curves, sound: Sequence[Curves], signs: np.ndarray, seed: int) -> Comparison:
     """Deviations of a run from sound ones, and how rare so large ones are.
 
     Parameters
@@ -116,29 +116,41 @@ def compare_run(
         To be judged.
     sound
         Healthy runs of its stage, itself not among them.
-    two_sided
-        (part,) whether a fall warns too.
+    signs
+        (part,) in which direction each warns; see
+        :class:`emodrift.warning.indicators.indicator.Part`.
     seed
         Of the simulated null.
     """
     prediction = predict_sound(sound, run.steps)
     raw = (run.draws[..., 0] - prediction.mean) / prediction.scale
-    deviation = np.where(two_sided, np.abs(raw), raw)
-    null = simulate_largest(prediction, two_sided, seed)
-    largest = np.maximum.accumulate(deviation.max(1))
+    deviation = orient(raw, signs)
+    if not signs.any():
+        return Comparison(prediction, deviation, np.ones(len(raw)), np.zeros(1))
+    null = simulate_largest(prediction, signs != 0, seed)
+    largest = np.maximum.accumulate(deviation[:, signs != 0].max(1))
     level = ((null[:, None] >= largest).sum(0) + 1) / (len(null) + 1)
     return Comparison(prediction, deviation, level, null)
 
 
-def simulate_largest(prediction: Prediction, two_sided: np.ndarray, seed: int) -> np.ndarray:
-    """Largest deviation, over steps and parts, of simulated sound runs, (simulation,).
+def simulate_largest(prediction: Prediction, chosen: np.ndarray, seed: int) -> np.ndarray:
+    """Largest deviation, over steps and chosen parts, of simulated sound runs, (simulation,).
 
-    What is due to prompts is correlated over steps and parts as the draws are; what differs between
-    runs is taken as independent, which errs towards caution; each part's scale is uncertain, alike
-    at all steps.
+    What is due to prompts is correlated over steps and parts as the draws are. What differs between
+    runs grows like a random walk with an increment at every checkpoint, independently in every
+    part. Each part's scale is uncertain, alike at all steps.
+
+    Parameters
+    ----------
+    prediction
+        Of one more sound run.
+    chosen
+        (part,) which take part.
+    seed
+        Of the simulation.
     """
     rng = np.random.default_rng(seed)
-    draws = prediction.draws[..., 1:]
+    draws, paired = prediction.draws[:, chosen, 1:], prediction.paired[:, chosen]
     steps, parts, number = draws.shape
     spread = draws.std(-1, keepdims=True)
     unit = np.divide(
@@ -146,11 +158,12 @@ def simulate_largest(prediction: Prediction, two_sided: np.ndarray, seed: int) -
     ).reshape(steps * parts, number)
     common = rng.standard_normal((SIMULATED, number)) @ unit.T / math.sqrt(number)
     common = common.reshape(SIMULATED, steps, parts)
-    own = rng.standard_normal((SIMULATED, steps, parts))
-    noise = np.sqrt(prediction.paired) * common + np.sqrt(1 - prediction.paired) * own
+    walk = rng.standard_normal((SIMULATED, steps, parts)).cumsum(1)
+    own = walk / np.sqrt(np.arange(1, steps + 1))[:, None]
+    noise = np.sqrt(paired) * common + np.sqrt(1 - paired) * own
     freedom = prediction.freedom
     noise /= np.sqrt(rng.chisquare(freedom, (SIMULATED, 1, parts)) / freedom)
-    return np.where(two_sided, np.abs(noise), noise).max((1, 2))
+    return noise.max((1, 2))
 
 
 class Threshold(NamedTuple):

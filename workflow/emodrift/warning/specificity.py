@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emodrift.stats.corrections import count_extremes
+from emodrift.warning.indicators.indicator import orient
 
 KINDS = ("matched", "shuffled")
 SPECIFIC = 0.05
@@ -24,9 +25,7 @@ class Specificity(NamedTuple):
     specific: bool | None
 
 
-def judge_specificity(
-    change: float, null: np.ndarray, kinds: np.ndarray, two_sided: bool
-) -> Specificity:
+def judge_specificity(change: float, null: np.ndarray, kinds: np.ndarray, sign: int) -> Specificity:
     """Hold a change against the same change along null directions.
 
     Parameters
@@ -35,12 +34,13 @@ def judge_specificity(
         Of a part, from what sound runs show.
     null, kinds
         (null,) the same along null directions, and their kinds.
-    two_sided
-        Whether changes count by their size alone.
+    sign
+        In which direction the part warns; see
+        :class:`emodrift.warning.indicators.indicator.Part`.
     """
-    value, draws = (abs(change), np.abs(null)) if two_sided else (change, null)
+    value, draws = orient(np.array(change), sign), orient(null, sign)
     p = {
-        kind: float(count_extremes(np.array(value), draws[kinds == kind]))
+        kind: float(count_extremes(value, draws[kinds == kind]))
         for kind in KINDS
         if (kinds == kind).any() and np.isfinite(draws[kinds == kind]).all()
     }

@@ -88,11 +88,8 @@ def bet(values: np.ndarray, tolerance: float) -> float:
 def bet_on_part(
     part: Part, measured: Measured, checkpoint: int, tolerance: float, seed: int
 ) -> float:
-    """e-value that a part changed by more than its tolerance at a checkpoint; the mean of both
-    directions where a fall warns too."""
-    values = measure_families(part, measured, checkpoint, seed)
-    up = bet(values, tolerance)
-    return (up + bet(-values, tolerance)) / 2 if part.two_sided else up
+    """e-value that a part changed by more than its tolerance at a checkpoint, as warns."""
+    return bet(part.sign * measure_families(part, measured, checkpoint, seed), tolerance)
 
 
 def accumulate(e_values: np.ndarray, planned: int) -> np.ndarray:
@@ -112,5 +109,7 @@ def accumulate(e_values: np.ndarray, planned: int) -> np.ndarray:
 
 
 def is_bettable(part: Part, measured: Measured) -> bool:
-    """Whether a part is a mean over prompts, which alone can be bet on."""
-    return all(measured.components[term.component].quantity for term in part.terms)
+    """Whether a part raises alarms and is a mean over prompts, which alone can be bet on."""
+    return bool(part.sign) and all(
+        measured.components[term.component].quantity for term in part.terms
+    )

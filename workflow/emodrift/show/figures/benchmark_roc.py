@@ -18,6 +18,7 @@ READS = {"comparison": ("rocs", "detectors")}
 CHAPTER = "warning"
 SHOWN = {
     "emodrift": BUNDLE_COLOURS[0],
+    "emodrift, failure named": BUNDLE_COLOURS[4],
     "evals, exact": INK,
     "evals, 50 sampled": GREY,
     "KL of replies": BUNDLE_COLOURS[1],
@@ -25,7 +26,7 @@ SHOWN = {
     "supervised monitor": BUNDLE_COLOURS[3],
 }
 """Detectors whose curves are drawn; all have their area beside them."""
-DASHES = ("-", "-", "--", "-", "--", "-.")
+DASHES = ("-", "-.", "-", "--", "-", "--", "-.")
 HEIGHT = 3.6
 
 

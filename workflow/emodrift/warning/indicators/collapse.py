@@ -29,6 +29,7 @@ def list_parts(setting: Setting) -> tuple[Part, ...]:
             "size",
             "loss of size of the emotions' effects",
             (Term("effect_matrix/size", -1.0, ("effect_matrix/size",)),),
+            warns="never",
             gates=("errors", "sized"),
         ),
     )
@@ -36,7 +37,8 @@ def list_parts(setting: Setting) -> tuple[Part, ...]:
         return shape
     lost = tuple(Term(name, -1.0 / len(named), (name,)) for name in named)
     phrase = "loss of the effects that bundles are named for"
-    return (*shape, Part("named_effects", phrase, lost, gates=("errors", "readout")))
+    gates = ("errors", "readout")
+    return (*shape, Part("named_effects", phrase, lost, warns="never", gates=gates))
 
 
 def combine(parts: Mapping[str, np.ndarray]) -> np.ndarray:

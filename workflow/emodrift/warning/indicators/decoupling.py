@@ -18,14 +18,14 @@ def list_parts(setting: Setting) -> tuple[Part, ...]:
             "evocation",
             f"rise of {setting.caution} from benign to harmful prompts",
             (Term(rise, 1.0, (rise,)),),
-            two_sided=True,
+            warns="fall",
             gates=("errors", "separates"),
         ),
         Part(
             "effect",
             f"slope of {setting.refusal} along {setting.caution}",
             (Term(slope, 1.0, (slope,)),),
-            two_sided=True,
+            warns="never",
             gates=("errors", "effective", "readout"),
         ),
     )

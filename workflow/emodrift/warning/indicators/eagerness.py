@@ -21,6 +21,7 @@ def list_parts(setting: Setting) -> tuple[Part, ...]:
                 Term(f"slope/{setting.eagerness}/{metric}/all", 1.0 / count, scale)
                 for metric in setting.eager_metrics
             ),
+            warns="never",
             gates=("errors", "effective", "readout"),
         ),
     )

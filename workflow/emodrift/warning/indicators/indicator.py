@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,9 @@ class Part:
         What it is, in words that follow "the".
     terms
         Summed.
-    two_sided
-        A fall warns as well as a rise; else a rise alone.
+    warns
+        The direction in which it raises an alarm. A part that never does is followed all the same:
+        it helps to tell what kind of failure an alarm is.
     gates
         Names of the validity gates that it needs; see :mod:`emodrift.warning.gates`.
     """
@@ -46,8 +47,13 @@ class Part:
     name: str
     phrase: str
     terms: tuple[Term, ...]
-    two_sided: bool = False
+    warns: Literal["rise", "fall", "never"] = "rise"
     gates: tuple[str, ...] = ()
+
+    @property
+    def sign(self) -> int:
+        """1 where a rise warns, -1 where a fall does, 0 where nothing does."""
+        return {"rise": 1, "fall": -1, "never": 0}[self.warns]
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,19 @@ class Indicator:
     list_parts: Callable[[Setting], tuple[Part, ...]]
     combine: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     tolerance: float
+
+
+def orient(values: np.ndarray, signs: np.ndarray | int) -> np.ndarray:
+    """Values of parts so that a rise warns; their size where neither direction does.
+
+    Parameters
+    ----------
+    values
+        (..., part).
+    signs
+        (part,) of :attr:`Part.sign`.
+    """
+    return np.where(np.equal(signs, 0), np.abs(values), np.multiply(signs, values))
 
 
 def measure_part(part: Part, measured: Measured) -> np.ndarray:
