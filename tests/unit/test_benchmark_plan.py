@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from emodrift.config.reading import parse_study
+from emodrift.cost.estimate import estimate_study
+from emodrift.cost.pace import Pace
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import write_entry
@@ -93,6 +95,7 @@ def test_seeds_are_trained_first_then_measured_and_compared(weights, tmp_path):
     assert {"signals", "comparison", "figures", "visit", "indicators"} <= stages
     planned = {place.split("/")[0] for place in plan.entries}
     assert planned == stages | {"publication", *MEASURED, "figure"}
+    assert estimate_study(plan, 1, pace=Pace(1e9, 1e9, 1)).tasks
 
 
 def test_a_further_seed_costs_itself_and_the_comparison(weights, tmp_path):

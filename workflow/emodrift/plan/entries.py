@@ -139,7 +139,10 @@ class Plan:
         return list(needed.values())
 
     def drop_unneeded(self) -> None:
-        """Forget entries that nothing on the way to the publication reads."""
+        """Forget entries that neither the publication rests on nor a job on the way to it makes."""
+        makings: dict[str, list[Entry]] = {}
+        for place, maker in self.makers.items():
+            makings.setdefault(maker.place, []).append(self.entries[place])
         needed: set[str] = set()
         rest = [self.publication] if self.publication else []
         while rest:
@@ -147,7 +150,7 @@ class Plan:
             if entry.place in needed:
                 continue
             needed.add(entry.place)
-            rest += entry.list_inputs()
+            rest += [*entry.list_inputs(), *makings.get(entry.place, ())]
             if maker := self.makers.get(entry.place):
                 rest.append(maker)
         for place in self.entries.keys() - needed:
