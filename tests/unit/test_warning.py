@@ -18,6 +18,7 @@ from emodrift.warning.audit import (
     measure_indicators,
     tell_unjudged,
 )
+from emodrift.warning.course import find_onset
 from emodrift.warning.evidence import Followed, Judged, Question, follow_parts, judge_runs
 from emodrift.warning.gates import Evidence, judge_part
 from emodrift.warning.indicators import ALL, INDICATORS, TITLES
@@ -36,9 +37,11 @@ from emodrift.warning.tolerance import accumulate, bet, measure_families
 from emodrift.warning.verdicts import (
     CHANGED,
     COLLAPSE,
+    KINDS,
     LOCK_IN,
     REGRESSION,
     SOUND,
+    Verdict,
     judge_kind,
 )
 from validation.alarms import (
@@ -434,6 +437,41 @@ def test_the_audit_says_when_what_which_prompts_and_what_to_do(tmp_path):
     assert set(values["indicator"]) == set(INDICATORS)
     shown = values[values["run"] != "base"]
     assert (shown["low"] <= shown["high"]).all() and shown["se"].notna().all()
+    parts = pd.read_parquet(tmp_path / "components.parquet")
+    judged = parts[(parts["run"] != "base") & parts["applicable"]]
+    without = judged["threshold"].isna()
+    assert set(judged.loc[without, "component"]) == {
+        "effect",
+        "size",
+        "named_effects",
+        "eager_slope",
+    }
+    assert not judged.loc[without, "crossed"].any()
+
+
+def test_the_verdict_is_told_at_every_checkpoint_and_the_last_is_the_runs(tmp_path):
+    audit = write_audit(tmp_path, plant_runs(3, new=Run(), bad=Run(loss=LOSSES)))
+    course = pd.read_parquet(tmp_path / "course.parquet")
+    last = course.groupby("run")["verdict"].last()
+    for run in audit["runs"]:
+        assert run["verdict"] in (last.get(run["run"]), "not judged")
+        steps = course.loc[course["run"] == run["run"]].set_index("step")
+        if run["alarm_step"] is not None:
+            assert (steps["alarmed"] == (steps.index >= run["alarm_step"])).all()
+        if run["verdict_step"] is not None:
+            named = steps.loc[run["verdict_step"] :, "verdict"]
+            assert set(named) == {run["verdict"]} <= set(KINDS)
+        else:
+            assert run["verdict"] not in KINDS
+
+
+def test_the_onset_of_a_verdict_is_where_it_stands_for_good():
+    def of(*kinds):
+        return find_onset([Verdict(kind, 1.0, {}, []) for kind in kinds])
+
+    assert of(SOUND, LOCK_IN, LOCK_IN) == 1 and of(LOCK_IN) == 0
+    assert of(LOCK_IN, COLLAPSE, LOCK_IN) == 2
+    assert of(LOCK_IN, CHANGED) is None and of(SOUND) is None
 
 
 def test_a_study_of_the_reference_alone_raises_nothing(tmp_path):

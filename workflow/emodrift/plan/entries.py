@@ -141,8 +141,8 @@ class Plan:
     def drop_unneeded(self) -> None:
         """Forget entries that neither the publication rests on nor a job on the way to it makes."""
         makings: dict[str, list[Entry]] = {}
-        for place, maker in self.makers.items():
-            makings.setdefault(maker.place, []).append(self.entries[place])
+        for place, job in self.makers.items():
+            makings.setdefault(job.place, []).append(self.entries[place])
         needed: set[str] = set()
         rest = [self.publication] if self.publication else []
         while rest:

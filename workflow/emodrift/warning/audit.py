@@ -333,19 +333,20 @@ def describe_run(
     at = np.flatnonzero(found.crossed.any(1))
     number = int(found.checkpoints[at[0]] if len(at) else found.checkpoints[-1])
     step = int(steps[number]) if len(at) else None
+    since = None if onset is None else int(steps[found.checkpoints[onset]])
     return {
         "run": run,
         "role": roles[run],
         "verdict": verdict.kind,
         "margin": _round(verdict.margin),
-        "sentence": write_sentence(run, verdict, found, step),
+        "sentence": write_sentence(run, verdict, found, step, since),
         "evidence": verdict.evidence,
         "scores": {kind: _round(score) for kind, score in verdict.scores.items()},
         "first_alarm": {
             n: int(first[n]) if n in first else None for n in rows["indicator"].unique()
         },
         "alarm_step": step,
-        "verdict_step": None if onset is None else int(steps[found.checkpoints[onset]]),
+        "verdict_step": since,
         "against": found.kind,
         "basis": found.basis,
         "level": _round(float(found.level[-1])),

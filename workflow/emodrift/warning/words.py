@@ -46,8 +46,18 @@ NEXT_STEPS = {
 }
 
 
-def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | None) -> str:
-    """One sentence: the verdict, since when, and on what evidence."""
+def write_sentence(
+    run: str, verdict: Verdict, found: RunEvidence, step: int | None, onset: int | None
+) -> str:
+    """One sentence: the verdict, since when, and on what evidence.
+
+    Parameters
+    ----------
+    run, verdict, found
+        The run.
+    step, onset
+        Of its first alarm, and from which on the kind of failure stands.
+    """
     if found.kind == TOLERANCE:
         chance = f"betting against the declared tolerances gives p {_tell(found.level[-1])}"
     else:
@@ -56,6 +66,8 @@ def write_sentence(run: str, verdict: Verdict, found: RunEvidence, step: int | N
             f"by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
         )
     since = f", first alarm at step {step}" if step is not None else ""
+    if onset not in (None, step):
+        since += f", of this kind from step {onset} on"
     return f"{run}: {verdict.kind}{since} ({chance})."
 
 
