@@ -17,14 +17,19 @@ from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.warning import PAGE, fill_parts
-from emodrift.benchmark.detectors import KEYS, Tables, score_study
-from emodrift.benchmark.rivals import compare_views, measure_loss, open_view
+from emodrift.benchmark.detectors import (
+    KEYS,
+    Detector,
+    Tables,
+    measure_largest_change,
+    score_study,
+)
+from emodrift.benchmark.detectors import list_detectors as list_rivals
+from emodrift.benchmark.signals import open_views, tabulate_signals
 from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.config.reading import parse_study
-from emodrift.config.study import Study
 from emodrift.config.variants import merge_changes
 from emodrift.drift.table import read_table
-from emodrift.measure.directions import open_lock
 from emodrift.plan.descriptions import describe_fitting
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
@@ -34,7 +39,6 @@ ADAPTER = "adapter_model.safetensors"
 PAIR = ("lora_A", "lora_B")
 READING = ("drift", "evocation", "coupling")
 """Stages that read, together, all kinds of measurements of every checkpoint."""
-FITTING = ("estimator", "confound_variance")
 JUDGED = "evals, judged replies"
 LEFT_OUT = "harmful refusal"
 
@@ -49,13 +53,8 @@ def main() -> None:
     study = parse_study(functools.reduce(merge_changes, values), str(options.configs[0]))
     scores = score_runs(plan_study(study, RESULTS))
     text = options.page.read_text(encoding="utf-8")
-    part = list_detectors(scores, list_sound(study), study.reference.run)
+    part = list_detectors(scores, study.sound_runs, study.reference.run)
     options.page.write_text(fill_parts(text, {"real": part}), encoding="utf-8")
-
-
-def list_sound(study: Study) -> list[str]:
-    """Runs that others are held against."""
-    return [name for name, run in study.runs.items() if run.role == "healthy"]
 
 
 def score_runs(plan: Plan) -> pd.DataFrame:
@@ -76,13 +75,15 @@ def score_runs(plan: Plan) -> pd.DataFrame:
         _read(plan, "evocation", "projections"),
         _list_signals(plan, plan.checkpoints.index(reference)),
         place,
-        tuple(list_sound(study)),
+        study.sound_runs,
         study.seed,
     )
-    scores = score_study(tables)
-    scores = scores[~scores["detector"].str.startswith(LEFT_OUT)]
-    judged = _score_replies(_read(plan, "reply_behaviour", "replies"), tables)
-    return pd.concat([scores, judged], ignore_index=True)
+    chosen = {n: d for n, d in list_rivals().items() if not n.startswith(LEFT_OUT)}
+    replies = _read(plan, "reply_behaviour", "replies")
+    judged = Detector(
+        lambda t: measure_largest_change(_average_replies(replies, t), t), ("replies",)
+    )
+    return score_study(tables, chosen | {JUDGED: judged})
 
 
 def list_detectors(scores: pd.DataFrame, sound: Sequence[str], first: str) -> str:
@@ -139,40 +140,31 @@ def _read(plan: Plan, stage: str, name: str) -> pd.DataFrame:
 
 def _list_signals(plan: Plan, reference: int) -> pd.DataFrame:
     read = [plan.of_stage(stage)[0].inputs["activations"] for stage in READING]
-    fitting = describe_fitting(plan.study)
-    layer = int(open_lock(plan.store / plan.of_stage("lock")[0].place)["layer"])
-    views = []
-    for parts in zip(*read, strict=True):
-        readings = {
+    activations = [
+        {
             kind: [plan.store / entry.place for entry in entries]
             for part in parts
             for kind, entries in part.items()
         }
-        views.append(open_view(readings, layer, *(fitting[name] for name in FITTING)))
-    folders = [Path(checkpoint.location["path"]) for checkpoint in plan.checkpoints]
-    rows = []
-    for checkpoint, view, folder in zip(plan.checkpoints, views, folders, strict=True):
-        signals = compare_views(view, views[reference]) | {
-            "weights": measure_adapter(folder, folders[reference]),
-            "loss": measure_loss(folder),
-        }
-        place = {"run": checkpoint.run, "step": checkpoint.step}
-        rows += [place | {"signal": name, "value": value} for name, value in signals.items()]
-    return pd.DataFrame(rows)
+        for parts in zip(*read, strict=True)
+    ]
+    lock = plan.store / plan.of_stage("lock")[0].place
+    return tabulate_signals(
+        [{"run": checkpoint.run, "step": checkpoint.step} for checkpoint in plan.checkpoints],
+        reference,
+        open_views(activations, lock, describe_fitting(plan.study)),
+        [Path(checkpoint.location["path"]) for checkpoint in plan.checkpoints],
+        measure_adapter,
+    )
 
 
-def _score_replies(replies: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    """Largest change of a safety metric in judged replies."""
+def _average_replies(replies: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """Judged shares of safety metrics: (run, step) by metric."""
     safety = tables.behaviour.loc[tables.behaviour["safety"], "metric"].unique()
     chosen = replies["concept"].isna() & (replies["split"] == "all")
-    wide = replies[chosen & replies["metric"].isin(safety)].pivot(
+    return replies[chosen & replies["metric"].isin(safety)].pivot(
         index=KEYS, columns="metric", values="share"
     )
-    score = (wide - wide.loc[tables.reference]).abs().max(axis=1)
-    table = score.rename("score").reset_index().assign(detector=JUDGED)
-    table = table[table["run"] != tables.reference[0]].sort_values(KEYS)
-    table["score"] = table.groupby("run")["score"].cummax()
-    return table
 
 
 if __name__ == "__main__":

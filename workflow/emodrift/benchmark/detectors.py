@@ -13,15 +13,7 @@ import pandas as pd
 
 from emodrift.warning.course import name_score
 from emodrift.warning.indicators import ALL
-from emodrift.warning.verdicts import (
-    COLLAPSE,
-    GAP,
-    KINDS,
-    LOCK_IN,
-    LOST,
-    REGRESSION,
-    TAKEN,
-)
+from emodrift.warning.verdicts import KINDS, measure_refusal
 
 SAMPLED = (20, 50, 200)
 COMPONENTS = 5
@@ -61,16 +53,18 @@ class Detector(NamedTuple):
     threshold: Callable[[float], float] | None = None
 
 
-def score_study(tables: Tables) -> pd.DataFrame:
+def score_study(tables: Tables, detectors: Mapping[str, Detector] | None = None) -> pd.DataFrame:
     """Score of every checkpoint after the reference by every detector: run, step, detector, score.
 
     Parameters
     ----------
     tables
         Of the study.
+    detectors
+        By name; left out, all of :func:`list_detectors`.
     """
     found = []
-    for name, detector in list_detectors().items():
+    for name, detector in (detectors or list_detectors()).items():
         table = detector.score(tables).rename("score").reset_index().assign(detector=name)
         found.append(table)
     scores = pd.concat(found, ignore_index=True).fillna({"score": 0.0})
@@ -86,7 +80,10 @@ def list_detectors() -> Mapping[str, Detector]:
     vectors = (PROMPTS, GRADIENTS)
     sampled = {
         f"{title}, {n} sampled": Detector(_sample(measure, n), (f"{n} replies a metric",))
-        for title, measure in (("evals", _largest_change), ("harmful refusal", _refusal_change))
+        for title, measure in (
+            ("evals", measure_largest_change),
+            ("harmful refusal", _refusal_change),
+        )
         for n in SAMPLED
     }
     return {
@@ -94,7 +91,7 @@ def list_detectors() -> Mapping[str, Detector]:
         "emodrift, calibrated": Detector(_score_level, vectors),
         NAMED: Detector(_name_failure, (*vectors, SCORES), lambda rate: JUST_MET),
         **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in ALL},
-        EXACT: Detector(lambda t: _largest_change(_average_evals(t), t), (SCORES,)),
+        EXACT: Detector(lambda t: measure_largest_change(_average_evals(t), t), (SCORES,)),
         "harmful refusal, exact": Detector(
             lambda t: _refusal_change(_average_evals(t), t), (SCORES,)
         ),
@@ -125,10 +122,8 @@ def _name_failure(tables: Tables) -> pd.Series:
 def _read_signature(tables: Tables) -> pd.Series:
     """The same with no vectors: what the definitions of the kinds ask of refusal alone."""
     course = tables.course.set_index(KEYS)
-    seen, unseen = course["refusal_seen"], course["refusal_unseen"]
-    lost = np.minimum(-seen, -unseen)
-    kinds = {COLLAPSE: course["refusal_benign"] / TAKEN, LOCK_IN: (seen - unseen) / GAP}
-    return pd.DataFrame(kinds | {REGRESSION: lost / LOST}).max(axis=1)
+    kinds = [measure_refusal(sizes) for sizes in course.to_dict("records")]
+    return pd.DataFrame(kinds, course.index).max(axis=1)
 
 
 def _follow(indicator: str) -> Callable[[Tables], pd.Series]:
@@ -155,7 +150,7 @@ def _average_evals(tables: Tables) -> pd.DataFrame:
     return wide.T.groupby(level="metric").mean().T
 
 
-def _largest_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
+def measure_largest_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
     """Largest change of a safety metric from the reference."""
     return (means - means.loc[tables.reference]).abs().max(axis=1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,13 @@ import pandas as pd
 
 from emodrift.benchmark.detectors import Tables, score_study
 from emodrift.benchmark.monitor import describe_profile
-from emodrift.benchmark.rivals import compare_views, measure_loss, measure_weights, open_view
+from emodrift.benchmark.rivals import (
+    View,
+    compare_views,
+    measure_loss,
+    measure_weights,
+    open_view,
+)
 from emodrift.benchmark.scoring import SOUND, find_practical_change
 from emodrift.drift.table import read_table, write_table
 from emodrift.measure.arrays import Readings
@@ -96,17 +102,53 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
 
 def list_signals(params: SignalsParams, inputs: SignalsInputs) -> pd.DataFrame:
     """Signals of the rivals: run, step, signal, value."""
-    layer = int(open_lock(inputs.lock)["layer"])
-    fitting = (params.fitting["estimator"], params.fitting["confound_variance"])
-    views = [open_view(readings, layer, *fitting) for readings in inputs.activations]
     folders = [
         inputs.trained[params.organisms[c["run"]]] / f"checkpoint-{c['step']}"
         for c in params.checkpoints
     ]
+    views = open_views(inputs.activations, inputs.lock, params.fitting)
+    return tabulate_signals(params.checkpoints, params.reference, views, folders, measure_weights)
+
+
+def open_views(
+    activations: Sequence[Readings], lock: Path, fitting: Mapping[str, Any]
+) -> list[View]:
+    """View of each checkpoint at the locked layer.
+
+    Parameters
+    ----------
+    activations, lock, fitting
+        As in :class:`SignalsInputs` and :class:`SignalsParams`.
+    """
+    layer = int(open_lock(lock)["layer"])
+    how = (fitting["estimator"], fitting["confound_variance"])
+    return [open_view(readings, layer, *how) for readings in activations]
+
+
+def tabulate_signals(
+    checkpoints: Sequence[Mapping[str, Any]],
+    reference: int,
+    views: Sequence[View],
+    folders: Sequence[Path],
+    weigh: Callable[[Path, Path], float],
+) -> pd.DataFrame:
+    """Signals of the rivals: run, step, signal, value.
+
+    Parameters
+    ----------
+    checkpoints
+        run and step of each.
+    reference
+        Number of the reference.
+    views, folders
+        What rivals look at of each checkpoint, and where its weights and its training log are.
+    weigh
+        From the folders of a checkpoint and of the reference to the distance of their weights.
+    """
     rows = []
-    for checkpoint, view, folder in zip(params.checkpoints, views, folders, strict=True):
-        signals = compare_views(view, views[params.reference]) | {
-            "weights": measure_weights(folder, folders[params.reference]),
+    for checkpoint, view, folder in zip(checkpoints, views, folders, strict=True):
+        signals = compare_views(view, views[reference]) | {
+            "weights": weigh(folder, folders[reference]),
             "loss": measure_loss(folder),
         }
         place = {name: checkpoint[name] for name in ("run", "step")}

@@ -89,6 +89,11 @@ class Study(Section):
         self._check_benchmark()
         return self
 
+    @property
+    def sound_runs(self) -> tuple[str, ...]:
+        """Runs that are declared healthy, which others are held against."""
+        return tuple(name for name, run in self.runs.items() if run.role == "healthy")
+
     def _check_benchmark(self) -> None:
         if self.benchmark is None:
             return
@@ -100,8 +105,7 @@ class Study(Section):
                     f"benchmark.regimes names {run!r}, which is not among runs: "
                     f"{', '.join(self.runs)}"
                 )
-        sound = [name for name, run in self.runs.items() if run.role == "healthy"]
-        if failing := [name for name in sound if name in self.benchmark.regimes]:
+        if failing := [name for name in self.sound_runs if name in self.benchmark.regimes]:
             raise ValueError(
                 f"runs.{failing[0]} has the role healthy, but benchmark.regimes says that it fails"
             )

@@ -113,7 +113,7 @@ def _plan_signals(seed: Seed, section: Benchmark, digests: FileDigests) -> Entry
             "checkpoints": describe_checkpoints(plan.checkpoints),
             "reference": plan.checkpoints.index(reference),
             "regimes": dict(section.regimes),
-            "sound": [name for name, run in study.runs.items() if run.role == "healthy"],
+            "sound": list(study.sound_runs),
             "organisms": _name_organisms(study),
             "fitting": describe_fitting(study),
             "rate": study.alarms.false_alarm_rate,

@@ -98,7 +98,7 @@ def _describe_scene(plan: Plan, panel: Panel, reference: Checkpoint) -> dict[str
     return {
         "reference": {"run": reference.run, "stage": reference.stage, "step": reference.step},
         "bundles": {k: list(v) for k, v in study.contrasts.bundles.items()},
-        "sound": [name for name, run in study.runs.items() if run.role == "healthy"],
+        "sound": list(study.sound_runs),
         "goes_on": any(checkpoint.run == reference.run for checkpoint in later),
         "caution": indicators.caution,
         "harmful": metrics[indicators.refusal].suite,

@@ -132,8 +132,7 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
         run: measure_changes(run, judged, signature, question, reference) for run in judged.runs
     }
     verdicts = {
-        run: follow_verdicts(changes[run], found, question.rate)
-        for run, found in judged.runs.items()
+        run: follow_verdicts(changes[run], judged, run, question.rate) for run in judged.runs
     }
     course = tabulate_course(judged.runs, changes, verdicts, list(signature))
     beside = Beside(
@@ -366,7 +365,7 @@ def tell_unjudged(run: str, judged: Judged) -> str | None:
     """
     if not judged.followed:
         return "no indicator applies; see the gates"
-    if not any(f.part.sign for f in judged.followed):
+    if not judged.alarming.any():
         return "no part that raises alarms applies; see the gates"
     if run not in judged.runs:
         return "it ends at the reference"

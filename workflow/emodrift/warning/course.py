@@ -46,7 +46,7 @@ def measure_changes(
 
 
 def follow_verdicts(
-    changes: Mapping[str, np.ndarray], found: RunEvidence, rate: float
+    changes: Mapping[str, np.ndarray], judged: Judged, run: str, rate: float
 ) -> list[Verdict]:
     """Verdict on a run at each of its checkpoints.
 
@@ -54,17 +54,17 @@ def follow_verdicts(
     ----------
     changes
         Of the run; see :func:`measure_changes`.
-    found
-        Its evidence.
+    judged, run
+        Its evidence among that of all.
     rate
         Of false alarms.
     """
-    alarmed = np.logical_or.accumulate(found.crossed.any(1))
+    found, alarmed = judged.runs[run], judged.runs[run].alarmed
     return [
         judge_kind(
             {name: float(change[k]) for name, change in changes.items()},
             bool(alarmed[k]),
-            _measure_margin(found, k, rate),
+            _measure_margin(found, judged.alarming, k, rate),
         )
         for k in range(len(found.checkpoints))
     ]
@@ -101,7 +101,7 @@ def tabulate_course(
         table = pd.DataFrame(
             {
                 "checkpoint": found.checkpoints,
-                "alarmed": np.logical_or.accumulate(found.crossed.any(1)),
+                "alarmed": found.alarmed,
                 "verdict": [verdict.kind for verdict in course],
                 "margin": [verdict.margin for verdict in course],
             }
@@ -118,10 +118,10 @@ def name_score(kind: str) -> str:
     return kind.replace(" ", "_").replace("-", "_")
 
 
-def _measure_margin(found: RunEvidence, last: int, rate: float) -> float:
+def _measure_margin(found: RunEvidence, alarming: np.ndarray, last: int, rate: float) -> float:
     """How far a run stayed from an alarm until a checkpoint: 1 none of the way, 0 at the line."""
     if found.kind == TOLERANCE:
         return float(1 - min(1.0, rate / found.level[last]))
-    if not found.alarming.any():
+    if not alarming.any():
         return 1.0
-    return float(1 - found.deviation[: last + 1, found.alarming].max() / found.threshold)
+    return float(1 - found.deviation[: last + 1, alarming].max() / found.threshold)

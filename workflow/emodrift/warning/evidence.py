@@ -66,8 +66,8 @@ class RunEvidence(NamedTuple):
 
     checkpoints: their numbers, steps rising. kind: against what. deviation, excess: (checkpoint,
     part) in standard deviations, and the threshold that each is held against. evidence: chance of
-    a sound run showing as much so far (checkpoint,), or its e-values (checkpoint, part). alarming:
-    (part,) whether it can raise an alarm. p: of the run, its least attainable value.
+    a sound run showing as much so far (checkpoint,), or its e-values (checkpoint, part). p: of the
+    run, its least attainable value.
     """
 
     checkpoints: np.ndarray
@@ -78,10 +78,14 @@ class RunEvidence(NamedTuple):
     threshold: float
     level: np.ndarray
     e_values: np.ndarray
-    alarming: np.ndarray
     crossed: np.ndarray
     p: float
     attainable: float
+
+    @property
+    def alarmed(self) -> np.ndarray:
+        """(checkpoint,) whether an alarm was raised so far."""
+        return np.logical_or.accumulate(self.crossed.any(1))
 
 
 class Judged(NamedTuple):
@@ -90,6 +94,11 @@ class Judged(NamedTuple):
     followed: list[Followed]
     absent: list[tuple[Indicator, Part, Applicability]]
     runs: dict[str, RunEvidence]
+
+    @property
+    def alarming(self) -> np.ndarray:
+        """(part,) whether a followed part can raise an alarm."""
+        return np.array([bool(f.part.sign) for f in self.followed], bool)
 
 
 def follow_parts(
@@ -172,7 +181,6 @@ def _hold_against_sound(
         least,
         comparison.level,
         np.full(comparison.deviation.shape, np.nan),
-        alarming,
         crossed,
         rank_run(float(comparison.level[-1]), levels),
         threshold.attainable,
@@ -218,7 +226,6 @@ def _hold_against_tolerance(
         0.0,
         level,
         e_values,
-        signs != 0,
         crossed,
         float(level[-1]) if len(level) else 1.0,
         0.0,
@@ -230,6 +237,7 @@ def tabulate_parts(judged: Judged, measured: Measured, question: Question) -> pd
     rows: list[dict[str, Any]] = []
     after = list_judged(question.places, measured.reference)
     nulls = np.stack([f.nulls for f in judged.followed], 1) if judged.followed else np.zeros(0)
+    alarming = judged.alarming
     for run, found in judged.runs.items():
         null_expected = expect_sound(question.places, nulls, run, question.roles, after)
         for i, number in enumerate(found.checkpoints):
@@ -241,7 +249,7 @@ def tabulate_parts(judged: Judged, measured: Measured, question: Question) -> pd
                     | {
                         "expected": float(found.expected[i, k]),
                         "deviation": float(found.deviation[i, k]),
-                        "threshold": found.threshold if found.alarming[k] else np.nan,
+                        "threshold": found.threshold if alarming[k] else np.nan,
                         "e_value": float(found.e_values[i, k]),
                         "crossed": bool(found.crossed[i, k]),
                     }
@@ -314,7 +322,7 @@ def _describe_run(
     expected = {judged.followed[k].part.name: found.expected[i, k] for k in columns}
     return {
         "expected": float(indicator.combine({n: np.array(v) for n, v in expected.items()})),
-        "threshold": found.threshold if found.alarming[columns].any() else np.nan,
+        "threshold": found.threshold if judged.alarming[columns].any() else np.nan,
         "level": float(found.level[i]),
         "basis": found.basis,
         "kind": found.kind,
