@@ -86,6 +86,15 @@ def test_a_config_without_data_of_its_own_uses_what_is_shipped():
             "behaviours.metrics.refusal.toward is 'flatter'",
         ),
         (lambda s: s["contrasts"].update(stories={"seed": 1}), "exactly one of generator and file"),
+        (
+            lambda s: s["contrasts"].update(amounts={"prompts": {"harmful": 1}}),
+            "study.yaml: contrasts.amounts.prompts.harmful: Input should be greater than",
+        ),
+        (lambda s: s.update(vectors={"layer": "x"}), "vectors.layer: Input should be 'auto', or: "),
+        (
+            lambda s: s["runs"].update({"My Run": {"checkpoints": "a"}}),
+            "runs.My Run.[key]: String should match",
+        ),
     ],
 )
 def test_a_bad_config_fails_with_one_line_that_names_the_key(change, message):

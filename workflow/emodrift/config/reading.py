@@ -51,9 +51,10 @@ def parse_study(values: Any, origin: str = "config") -> Study:
     if not isinstance(values, dict):
         raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
     try:
-        study = Study.model_validate(add_shipped(values))
+        values = add_shipped(values)
+        study = Study.model_validate(values)
     except ValidationError as error:
-        raise EmodriftError(f"{origin}: {_explain(error)}") from None
+        raise EmodriftError(f"{origin}: {_explain(error, values)}") from None
     except RecursionError:
         raise EmodriftError(f"{origin}: is nested too deeply for a config") from None
     make_variants(study, f"{origin}: ")
@@ -84,10 +85,11 @@ def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
         if fixed or not changes:
             found = f"{key}.{fixed}: cannot be varied" if fixed else f"{key}: changes nothing"
             raise EmodriftError(f"{found}; a variant changes keys of {list_varied()}")
+        changed = merge_changes(own, changes)
         try:
-            variants[name] = Study.model_validate(merge_changes(own, changes))
+            variants[name] = Study.model_validate(changed)
         except ValidationError as error:
-            raise EmodriftError(_explain(error, f"{key}.")) from None
+            raise EmodriftError(_explain(error, changed, f"{key}.")) from None
     return variants
 
 
@@ -127,22 +129,40 @@ def _list_names(value: Any) -> list[str]:
     return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
-def _explain(error: ValidationError, prefix: str = "") -> str:
-    lines = []
+def _explain(error: ValidationError, values: Any, prefix: str = "") -> str:
+    found: dict[tuple[Any, ...], list[str]] = {}
     for problem in error.errors(include_url=False):
-        parts = ".".join(str(part) for part in problem["loc"]) or "study"
-        key = prefix + shorten_text(parts, LONGEST_KEY)
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = "unknown key; remove it or see config/README.md for the keys there are"
         elif problem["type"] == "missing":
             message = "missing; add it (config/README.md says what it means)"
-        lines.append(f"{key}: {shorten_text(message)}")
+        place = _find_place(problem["loc"], values, problem["type"] == "missing")
+        found.setdefault(place, []).append(message)
+    lines = []
+    for place, messages in found.items():
+        if any(place == other[: len(place)] != other for other in found):
+            continue  # the value is of another of the kinds that may stand there
+        key = prefix + shorten_text(".".join(map(str, place)) or "study", LONGEST_KEY)
+        lines.append(f"{key}: {shorten_text(', or: '.join(messages))}")
     shown = lines[:SHOWN]
     while len(shown) > 1 and sum(map(len, shown)) > LONGEST:
         shown.pop()
     rest = len(lines) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def _find_place(loc: tuple[Any, ...], values: Any, missing: bool) -> tuple[int | str, ...]:
+    """Keys of a config that lead to a problem, without the kinds of value that pydantic names."""
+    place: list[int | str] = []
+    for number, part in enumerate(loc):
+        inside = part in values if isinstance(values, dict) else isinstance(values, list | tuple)
+        if inside and (isinstance(values, dict) or isinstance(part, int)):
+            place.append(part)
+            values = values[part]
+        elif number == len(loc) - 1 and (missing or part == "[key]"):
+            place.append(part)
+    return tuple(place)
 
 
 def shorten_text(text: str, length: int = 220) -> str:
