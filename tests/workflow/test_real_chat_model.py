@@ -81,7 +81,7 @@ def test_the_bundle_is_found_on_prompts_that_it_is_not_reported_on(published):
     assert scores["chosen"].sum() == 2
     rivals = read(published, "rivals")
     assert {"caution", "discovered", "harm", "refusal"} <= set(rivals["concept"])
-    reference = rivals[rivals["checkpoint"] == rivals["checkpoint"].min() + 1]
+    reference = rivals[rivals["checkpoint"] == rivals["checkpoint"].min()]
     assert (reference.loc[~reference["concept"].str.contains("refitted"), "cosine"] == 1).all()
 
 
