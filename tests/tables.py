@@ -304,7 +304,7 @@ def _effect(fate, far, rng, bundles):
                 | {"stability_high": 1.0, "family_sign_consistency": 0.8}
                 | {
                     f"{a}_{k}": v
-                    for k in ("isotropic", "shuffled", "matched")
+                    for k in ("isotropic", "shuffled", "matched", "control")
                     for a, v in (("null_sd", 0.3), ("p", 0.01), ("q", 0.04 if mine else 0.6))
                 }
             )
@@ -334,7 +334,7 @@ def _effect(fate, far, rng, bundles):
         | _bounds("entanglement", 4.0 + far * fate.effect, 0.5)
         | {
             f"{a}_{k}": v
-            for k in ("isotropic", "shuffled", "matched")
+            for k in ("isotropic", "shuffled", "matched", "control")
             for a, v in (("modularity", 0.25), ("entanglement", 4.4), ("p", 0.2))
         }
         for concept, is_bundle in concepts

@@ -23,7 +23,13 @@ from emodrift.vectors.fitting import (
     measure_reliability,
 )
 from emodrift.vectors.lock import choose_layer, judge_layers
-from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
+from emodrift.vectors.nulls import (
+    draw_controls,
+    draw_isotropic,
+    draw_matched,
+    draw_shuffled,
+    draw_slopes,
+)
 from emodrift.vectors.quality import score_heldout, score_pairs
 
 EMOTIONS = ["afraid", "calm", "eager", "sad"]
@@ -257,6 +263,18 @@ def test_matched_directions_have_the_covariance_within_emotions():
     energy = (drawn**2).mean(0)
     assert energy[0] > 5 * energy[1:].max()
     assert energy.sum() == pytest.approx(1)
+
+
+def test_control_directions_stay_in_the_span_of_the_contrasts_and_count_each_alike():
+    rng = np.random.default_rng(0)
+    controls = rng.standard_normal((2, HIDDEN)) * [[50.0], [1.0]]
+    drawn = draw_controls(controls, 2000, rng)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1)
+    assert np.linalg.matrix_rank(drawn) == 2
+    near = np.abs(drawn @ normalise(controls).T).mean(0)
+    assert near[0] == pytest.approx(near[1], abs=0.03)
+    alone = draw_controls(controls[:1], 100, rng) @ normalise(controls[0])
+    assert set(np.round(alone, 6)) == {-1.0, 1.0}
 
 
 def test_shuffled_directions_know_topics_but_no_emotion():

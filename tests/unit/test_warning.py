@@ -265,7 +265,7 @@ def test_families_of_two_suites_bet_in_pairs_and_their_mean_is_the_change():
 def test_a_change_that_random_directions_share_is_not_specific():
     rng = np.random.default_rng(0)
     null = rng.standard_normal(200)
-    kinds = np.repeat(["matched", "shuffled"], 100)
+    kinds = np.tile(["matched", "shuffled", "control"], 67)[:200]
     assert judge_specificity(-5.0, null, kinds, 0).specific
     assert judge_specificity(-5.0, null, kinds, -1).specific
     assert not judge_specificity(0.5, null, kinds, 0).specific
@@ -273,6 +273,8 @@ def test_a_change_that_random_directions_share_is_not_specific():
     wide = np.where(kinds == "matched", 50 * null, null)
     found = judge_specificity(5.0, wide, kinds, 1)
     assert found.p["shuffled"] < 0.05 < found.p["matched"] and not found.specific
+    likewise = np.where(kinds == "control", 5.0, null)
+    assert not judge_specificity(5.0, likewise, kinds, 1).specific
 
 
 def judge(measured, part, agreement=None):

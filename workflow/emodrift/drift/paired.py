@@ -134,7 +134,7 @@ def gather_nulls(locked: xr.Dataset, size: int, seed: int) -> NullDirections:
     rng = np.random.default_rng(seed)
     directions, kinds = locked["null_direction"].values, read_texts(locked["null_kind"])
     picked, of_kind = [], []
-    for kind in sorted(set(kinds)):
+    for kind in dict.fromkeys(kinds):
         rows = np.flatnonzero(kinds == kind)
         number = min(NULLS_KEPT, len(rows))
         picked.append(rng.choice(rows, (number, size)))

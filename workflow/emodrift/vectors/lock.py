@@ -18,7 +18,13 @@ from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
 from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.fitting import clean_texts, open_vectors, read_texts
-from emodrift.vectors.nulls import draw_isotropic, draw_matched, draw_shuffled, draw_slopes
+from emodrift.vectors.nulls import (
+    draw_controls,
+    draw_isotropic,
+    draw_matched,
+    draw_shuffled,
+    draw_slopes,
+)
 
 TYPICAL_DEPTH = 2 / 3
 STEERABLE_P = 0.05
@@ -77,6 +83,9 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: 
         )
     random = draw_isotropic(emotion.shape[-1], params.random_directions, rng)
     null = draw_nulls(activations, chosen, params.confound_variance, nulls, rng)
+    if "control_vector" in fitted:
+        contrasts = fitted["control_vector"].sel(layer=chosen).dropna("control").values
+        null["control"] = draw_controls(contrasts, nulls, rng)
     names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(random)))]
     kinds = ["emotion"] * len(emotion) + ["random"] * len(random)
     dataset = xr.Dataset(

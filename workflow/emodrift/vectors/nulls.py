@@ -1,7 +1,8 @@
 """Null directions: what an emotion's direction would be if it were none.
 
-Three nulls that differ in what they keep: nothing (isotropic), the activations' spread
-(covariance), and spread and topics (shuffled). What each answers is in docs/effects.md, "Nulls".
+Nulls that differ in what they keep: nothing (isotropic), the activations' spread (matched), spread
+and topics (shuffled), and what control contrasts point along (control). What each answers is in
+docs/effects.md, "Nulls".
 """
 
 from __future__ import annotations
@@ -81,6 +82,25 @@ def draw_shuffled(
     share = (shuffled == wanted) - 1 / present[place]
     weights = share / counts[place, shuffled] * (counts[place, wanted] > 0)
     return normalise(weights @ stories)
+
+
+def draw_controls(controls: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Random unit directions in the span of control contrasts.
+
+    Parameters
+    ----------
+    controls
+        (control, hidden) vectors of the contrasts, each counted alike whatever its length.
+    number, rng
+        As in :func:`draw_matched`.
+
+    Returns
+    -------
+    np.ndarray
+        (direction, hidden): sums of the contrasts, normally weighted, normalised. Of one contrast
+        they are its own direction, either way round.
+    """
+    return normalise(rng.standard_normal((number, len(controls))) @ normalise(controls))
 
 
 def draw_slopes(

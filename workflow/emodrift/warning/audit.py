@@ -409,6 +409,7 @@ def _describe_part(part: Mapping[str, Any]) -> dict[str, Any]:
         "e_value",
         "p_matched",
         "p_shuffled",
+        "p_control",
     )
     return {"component": part["component"], "applicable": bool(part["applicable"])} | {
         "reason": part["reason"],

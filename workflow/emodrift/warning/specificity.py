@@ -13,7 +13,7 @@ import numpy as np
 from emodrift.stats.corrections import count_extremes
 from emodrift.warning.indicators.indicator import orient
 
-KINDS = ("matched", "shuffled")
+KINDS = ("matched", "shuffled", "control")
 SPECIFIC = 0.05
 
 
