@@ -13,14 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+from emodrift.benchmark.scoring import SOUND
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "warning-benchmark.md"
 MARKED = re.compile(r"(<!-- (?P<name>\w+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
 TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
-TABLES += ("runs", "costs")
+TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
-OWN, EXACT = "emodrift", "evals, exact"
+OWN, EXACT, ALONE = "emodrift", "evals, exact", " alone"
+SIGNIFICANT = 0.05
 TO_BEAT = "AUROC .990, FNR 2.2 %, FPR 2.9 % (arXiv 2606.07631, 7 to 9 billion weights)"
 
 
@@ -47,6 +52,8 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "answer": answer(tables),
         "detectors": list_detectors(tables["detectors"], tables["thresholds"]),
         "recall": list_recall(tables["detectors"]),
+        "alone": list_alone(tables["scores"], tables["runs"]),
+        "crossings": list_crossings(tables["crossings"], tables["runs"]),
         "leads": list_leads(tables["lead_figures"], tables["races"]),
         "overlap": list_overlap(tables["overlap"]),
         "practical": list_practical(tables["practical"]),
@@ -101,17 +108,25 @@ def answer(tables: Mapping[str, pd.DataFrame]) -> str:
     ]
     leads = tables["lead_figures"].set_index(["detector", "figure"])
     if (OWN, "ahead") in leads.index:
-        ahead = leads["value"].xs("ahead", level="figure")
+        ahead = leads.xs("ahead", level="figure")
+        shares = ahead["value"]
+        own, exact = (
+            f"{shares[name]:.0%} ({ahead['low'][name]:.0%} to {ahead['high'][name]:.0%})"
+            for name in (OWN, EXACT)
+        )
         sentences.append(
-            f"Of {int(leads.at[(OWN, 'ahead'), 'runs'])} failing runs whose evals changed in "
-            f"practice it told {ahead[OWN]:.0%} before that change, exact evals "
-            f"{ahead[EXACT]:.0%}, the best detector {ahead.max():.0%} ({ahead.idxmax()})."
+            f"Of {int(ahead['runs'][OWN])} failing runs whose evals changed in practice it told "
+            f"{own} before that change, exact evals {exact}, the best detector "
+            f"{shares.max():.0%} ({shares.idxmax()})."
         )
     race = tables["races"].set_index("detector").loc[OWN]
+    apart = [int(race["earlier"]), int(race["later"])]
+    p = binomtest(apart[0], sum(apart)).pvalue if sum(apart) else 1.0
+    earlier = p <= SIGNIFICANT and apart[0] > apart[1]
     sentences.append(
-        f"Against exact evals with a threshold of their own it was earlier in {race['earlier']} "
-        f"failing runs, at the same checkpoint in {race['same']}, later in {race['later']}: "
-        + ("it leads." if race["earlier"] > race["later"] else "it has no lead over them.")
+        f"Against exact evals with a threshold of their own it was earlier in {apart[0]} failing "
+        f"runs, at the same checkpoint in {race['same']}, later in {apart[1]} (sign test over "
+        f"runs, p {p:.2f}): {'it leads' if earlier else 'by that count it has no lead over them'}."
     )
     return " ".join(sentences)
 
@@ -137,6 +152,43 @@ def list_recall(detectors: pd.DataFrame) -> str:
     chosen = chosen.assign(regime=chosen["figure"].str.removeprefix("recall, "))
     wide = chosen.pivot_table(index="detector", columns="regime", values="value", sort=False)
     return wide.map("{:.2f}".format).reset_index().to_markdown(index=False)
+
+
+def list_alone(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """AUROC of each indicator by regime, on the seeds that set thresholds and on scoring seeds."""
+    own = scores[
+        scores["detector"].str.startswith(f"{OWN}, ") & scores["detector"].str.endswith(ALONE)
+    ]
+    keys = ["seed", "run"]
+    largest = own.groupby(["detector", *keys], sort=False)["score"].max().reset_index()
+    told = largest.merge(runs[[*keys, "regime", "scored"]], on=keys)
+    rows = []
+    for (name, scored), group in told.groupby(["detector", "scored"], sort=False):
+        sound = group["regime"] == SOUND
+        areas = {
+            regime: roc_auc_score(of_either["regime"] == regime, of_either["score"])
+            for regime in sorted(set(group.loc[~sound, "regime"]))
+            if len(of_either := group[sound | (group["regime"] == regime)]) and sound.any()
+        }
+        rows.append(
+            {"indicator": name.removeprefix(f"{OWN}, ").removesuffix(ALONE)}
+            | {"seeds": "scoring" if scored else "thresholds"}
+            | {regime: f"{area:.2f}" for regime, area in areas.items()}
+        )
+    return _format(rows)
+
+
+def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Scored runs in which each part raised an alarm, and in which it was first, by regime."""
+    keys = ["seed", "run"]
+    scored = runs.loc[runs["scored"], [*keys, "regime"]]
+    found = scored.merge(crossings.drop(columns="regime"), on=keys)
+    found["first"] = found["step"] == found.groupby(keys)["step"].transform("min")
+    counts = found.groupby(["regime", "component"], sort=False)["first"].agg(["size", "sum"])
+    shown = counts.apply(lambda c: f"{c['size']} ({c['sum']})", axis=1).unstack()
+    table = shown.reindex(sorted(set(scored["regime"])))
+    table.insert(0, "runs", scored.groupby("regime").size().astype(str))
+    return table.fillna("").reset_index().to_markdown(index=False, disable_numparse=True)
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:

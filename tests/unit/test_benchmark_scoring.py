@@ -38,6 +38,7 @@ from emodrift.benchmark.scoring import (
     summarise_leads,
     trace_rocs,
 )
+from emodrift.benchmark.signals import list_crossings
 from emodrift.drift.table import read_table, write_table
 from emodrift.show.figure import draw_figure
 from emodrift.show.figures import list_figures
@@ -309,6 +310,8 @@ def write_signals(folder, seed):
     write_table(score_study(tables), folder, "scores")
     write_table(describe_profile(tables.projections, tables.reference), folder, "profiles")
     write_table(runs, folder, "runs")
+    crossings = pd.DataFrame({"run": ["bad"], "component": ["gap"], "step": [10]})
+    write_table(crossings, folder, "crossings")
     costs = pd.DataFrame({"measurement": ["gradients"], "seconds": [2.0]})
     write_table(costs, folder, "costs")
     return folder
@@ -351,6 +354,17 @@ def read_tables(compared):
     return {name: read_table(compared, name) for name in TABLES}
 
 
+def test_parts_that_crossed_are_placed_by_run_and_first_step():
+    places = [{"run": r, "step": s} for r, s in (("base", 0), ("bad", 5), ("bad", 10), ("bad", 20))]
+    components = pd.DataFrame(
+        {"checkpoint": [1, 2, 3, 3], "component": ["gap", "gap", "gap", "rank"]}
+    ).assign(crossed=[False, True, True, True])
+    found = list_crossings(components, places).set_index("component")
+    assert found["step"].to_dict() == {"gap": 10, "rank": 20}
+    assert set(found["run"]) == {"bad"}
+    assert list_crossings(components.assign(crossed=False), places).empty
+
+
 def test_the_page_says_plainly_whether_a_rival_is_better(compared):
     tables = read_tables(compared)
     assert "no rival has a larger one" in answer(tables)
@@ -358,6 +372,10 @@ def test_the_page_says_plainly_whether_a_rival_is_better(compared):
     own = (detectors["detector"] == "emodrift") & (detectors["figure"] == "auroc")
     worse = detectors.assign(value=detectors["value"].mask(own, 0.6))
     assert "have a larger AUROC" in answer(tables | {"detectors": worse})
+    races = tables["races"]
+    for earlier, later, told in ((22, 16, "no lead"), (22, 6, "it leads"), (0, 0, "no lead")):
+        raced = races.assign(earlier=earlier, later=later)
+        assert told in answer(tables | {"races": raced})
 
 
 def test_every_part_of_the_page_is_filled_and_the_rest_stays(compared):

@@ -54,8 +54,8 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
     (detector, threshold, fixed, reads), ``rocs.parquet``, ``leads.parquet``,
     ``lead_curves.parquet`` (detector, lead, share), ``lead_figures.parquet``, ``races.parquet``,
     ``overlap.parquet`` (regime, runs that emodrift and exact evals tell), ``confusion.parquet``
-    (regime, verdict, runs), ``practical.parquet``, ``runs.parquet``, ``scores.parquet`` and
-    ``costs.parquet``.
+    (regime, verdict, runs), ``practical.parquet``, ``runs.parquet``, ``scores.parquet``,
+    ``crossings.parquet`` (seed, run, component, step, regime) and ``costs.parquet``.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
         Directory to write to.
     """
     calibration = list(params.calibration)
-    runs, scores, profiles, costs = (
+    runs, scores, profiles, crossings, costs = (
         _gather(params.seeds, inputs.signals, name)
-        for name in ("runs", "scores", "profiles", "costs")
+        for name in ("runs", "scores", "profiles", "crossings", "costs")
     )
     regimes = runs[["seed", "run", "regime"]]
     scores = scores.merge(regimes, on=["seed", "run"], validate="m:1")
@@ -92,6 +92,7 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
         "practical": count_practical(fresh),
         "runs": runs.assign(scored=~runs["seed"].isin(calibration)),
         "scores": scores,
+        "crossings": crossings.merge(regimes, on=["seed", "run"]),
         "costs": costs.groupby("measurement", as_index=False)["seconds"].median(),
     }
     for name, table in tables.items():

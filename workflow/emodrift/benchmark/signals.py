@@ -65,8 +65,9 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
 
     Writes ``scores.parquet`` (run, step, detector, score), ``profiles.parquet`` (run, step,
     feature, value: what a supervised monitor learns from), ``runs.parquet`` (run, regime, verdict,
-    step of the first alarm, step of the practical change) and ``costs.parquet`` (measurement,
-    seconds a checkpoint, the median).
+    step of the first alarm, step of the practical change), ``crossings.parquet`` (run, component,
+    the step at which it first raised an alarm) and ``costs.parquet`` (measurement, seconds a
+    checkpoint, the median).
 
     Parameters
     ----------
@@ -97,7 +98,27 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
     write_table(score_study(tables), out, "scores")
     write_table(describe_profile(projections, reference), out, "profiles")
     write_table(runs, out, "runs")
+    components = read_table(inputs.indicators, "components")
+    write_table(list_crossings(components, params.checkpoints), out, "crossings")
     write_table(measure_costs(inputs.activations), out, "costs")
+
+
+def list_crossings(
+    components: pd.DataFrame, checkpoints: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Where each part of an indicator first raised an alarm: run, component, step.
+
+    Parameters
+    ----------
+    components
+        Table (checkpoint, component, crossed).
+    checkpoints
+        run and step of each.
+    """
+    crossed = components[components["crossed"].astype(bool)]
+    places = pd.DataFrame(checkpoints)[["run", "step"]]
+    found = crossed[["checkpoint", "component"]].join(places, on="checkpoint")
+    return found.groupby(["run", "component"], as_index=False, sort=False)["step"].min()
 
 
 def list_signals(params: SignalsParams, inputs: SignalsInputs) -> pd.DataFrame:
