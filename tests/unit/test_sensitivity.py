@@ -35,7 +35,9 @@ CHECKPOINTS = [
     for run, step in (("base", 0), ("good", 10), ("good", 20), ("bad", 20))
 ]
 REFERENCE, GOOD, BAD = 0, 2, 3
-QUESTION = Question(REFERENCE, [GOOD, BAD], "caution", "refusal", False, 1.28, 1.96)
+SILENT = "eagerness_coupling"
+KINDS = {"cvdi": "safety regression", "ebci": "policy collapse"}
+QUESTION = Question(REFERENCE, [GOOD, BAD], "caution", "refusal", 1.96)
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +212,9 @@ def test_a_study_without_variants_has_no_stage_figure_or_table_of_them(runs, tmp
     assert "sensitivity" not in planned.publication.inputs
 
 
-def make_findings(seed=0, scale=1.0, turned=0.9, effect=3.0, rise=2.0, leads="cvdi", order=None):
-    """Tables of one study; seed: of the profile of effects; order: of the emotions' drift."""
+def make_findings(seed=0, scale=1.0, turned=0.9, effect=3.0, rise=2.0, alarm="cvdi", order=None):
+    """Tables of one study; seed: of the profile of effects; order: of the emotions' drift; alarm:
+    the indicator that raises one in the bad run."""
     rng = np.random.default_rng(seed)
     emotions = [f"e{i}" for i in range(12)]
     order = np.arange(12) if order is None else order
@@ -241,13 +244,16 @@ def make_findings(seed=0, scale=1.0, turned=0.9, effect=3.0, rise=2.0, leads="cv
             evocation[-1] |= dict(difference=value)
             evocation[-1] |= dict(difference_low=value - 0.5, difference_high=value + 0.5)
         for name in INDICATORS:
-            deviation = 5.0 if number == BAD and name == leads else 0.1
+            deviation = 5.0 if number == BAD and name == alarm else 0.1
             indicators.append(
                 dict(checkpoint=number, run=place["run"], indicator=name, deviation=deviation)
-                | dict(alarm=deviation > 1 and leads == "cvdi")
+                | dict(alarm=deviation > 1)
+                | dict(threshold=np.nan if name == SILENT else 3.0)
             )
     effects = pd.DataFrame(effects).assign(null_sd_isotropic=scale)
-    return Findings(*map(pd.DataFrame, (drift, evocation, effects, indicators)))
+    kinds = {"base": "not judged", "good": "sound", "bad": KINDS.get(alarm, "sound")}
+    runs = pd.DataFrame({"run": list(kinds), "verdict": list(kinds.values())})
+    return Findings(*map(pd.DataFrame, (drift, evocation, effects, indicators)), runs)
 
 
 def judge(question=QUESTION, **changes):
@@ -260,7 +266,7 @@ def judge(question=QUESTION, **changes):
 def test_a_variant_that_changes_nothing_keeps_every_conclusion():
     table, x = judge()
     stays = x["stays"].dropna()
-    assert len(stays) == 2 * (len(INDICATORS) + 2) + 2 * 3
+    assert len(stays) == 2 * (len(INDICATORS) + 1) + 2 * 3
     assert stays.all() and not x["reverses"].any()
     np.testing.assert_allclose(x.loc["drift_order", "value"], 1)
     np.testing.assert_allclose(x.loc["profile", "value"], 1)
@@ -282,9 +288,9 @@ def test_effects_are_compared_in_the_unit_of_null_directions():
         ({"effect": 0.5}, "effect", "0", False),
         ({"rise": -1.0}, "evocation", "-", True),
         ({"turned": 1.0}, "direction", "within noise", False),
-        ({"leads": "ebci"}, "leads", "ebci", False),
-        ({"leads": "none"}, "leads", "none", False),
-        ({"leads": "none"}, "cvdi", "within", False),
+        ({"alarm": "ebci"}, "kind", "policy collapse", False),
+        ({"alarm": "none"}, "kind", "sound", False),
+        ({"alarm": "none"}, "cvdi", "none", False),
     ],
 )
 def test_a_conclusion_that_a_variant_turns_round_does_not_stay(
@@ -319,11 +325,13 @@ def test_the_mean_corrected_cosine_carries_the_mean_bounds():
     )
 
 
-def test_alarms_decide_only_where_whole_runs_are_measured():
-    table, x = judge(QUESTION._replace(by_alarm=True), leads="ebci")
+def test_an_indicators_verdict_is_whether_it_alarmed_in_the_run():
+    table, x = judge(alarm="ebci")
     own = table[table["variant"] == AS_CONFIGURED].set_index(["conclusion", "checkpoint"])
     assert (own.loc[("cvdi", BAD), "verdict"], x.loc[("cvdi", BAD), "verdict"]) == ("alarm", "none")
     assert own.loc[("cvdi", GOOD), "verdict"] == "none"
+    assert pd.isna(own.loc[(SILENT, BAD), "verdict"])
+    assert own.loc[(SILENT, BAD), "value"] == 0.1
 
 
 def test_an_undefined_indicator_has_no_verdict():
@@ -332,31 +340,30 @@ def test_an_undefined_indicator_has_no_verdict():
     table = compare_studies({AS_CONFIGURED: make_findings(), "x": holed}, QUESTION)
     rows = table[(table["variant"] == "x") & (table["conclusion"] == "lock_in")]
     assert rows["verdict"].isna().all() and rows["stays"].isna().all()
-    assert summarise_variants(table)["conclusions"].tolist() == [16]
+    assert summarise_variants(table)["conclusions"].tolist() == [14]
 
 
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory):
     """An entry of the stage over a study and three variants."""
     folder = tmp_path_factory.mktemp("entry")
-    studies = [{}, {"rise": -1.0}, {"effect": 0.5, "seed": 3}, {"leads": "ebci", "turned": 0.5}]
+    studies = [{}, {"rise": -1.0}, {"effect": 0.5, "seed": 3}, {"alarm": "ebci", "turned": 0.5}]
     inputs = {"drift": [], "evocation": [], "coupling": [], "indicators": []}
     for i, changes in enumerate(studies):
         findings = make_findings(**changes)
         for stage, name, table in zip(
-            inputs, ("drift", "evocation", "effects", "indicators"), findings, strict=True
+            inputs, ("drift", "evocation", "effects", "indicators"), findings[:4], strict=True
         ):
             (folder / f"{stage}-{i}").mkdir()
             write_table(table, folder / f"{stage}-{i}", name)
             inputs[stage].append(folder / f"{stage}-{i}")
+        write_table(findings.runs, inputs["indicators"][-1], "runs")
     params = SensitivityParams(
-        variants=["away", "faint", "other-lead"],
+        variants=["away", "faint", "other-alarm"],
         checkpoints=CHECKPOINTS,
         reference=REFERENCE,
-        measured="ends",
         caution="caution",
         refusal="refusal",
-        false_alarm_rate=0.1,
         level=0.95,
     )
     measure_sensitivity(params, SensitivityInputs(**inputs), folder)
@@ -368,19 +375,18 @@ def test_the_stage_writes_conclusions_with_run_and_step(entry):
     assert set(table["run"]) == {"base", "good", "bad"}
     assert set(table.loc[table["run"] == "good", "step"]) == {20}
     shares = read_table(entry, "variants").set_index("variant")
-    assert shares["conclusions"].tolist() == [18, 18, 18]
-    assert shares.loc["away", ["stay", "reverse"]].tolist() == [17, 1]
-    assert shares.loc["faint", ["stay", "reverse"]].tolist() == [17, 0]
-    assert shares.loc["other-lead", "stay"] == 15
+    assert shares["conclusions"].tolist() == [16, 16, 16]
+    assert shares.loc["away", ["stay", "reverse"]].tolist() == [15, 1]
+    assert shares.loc["faint", ["stay", "reverse"]].tolist() == [15, 0]
+    assert shares.loc["other-alarm", "stay"] == 13
 
 
 def test_the_report_lists_what_each_variant_changed(entry):
     table = tabulate_sensitivity(entry)
-    assert table.loc["away", "verdicts that stay"] == "17 of 18"
+    assert table.loc["away", "verdicts that stay"] == "15 of 16"
     assert table.loc["away", "changed"] == "bad: evocation -"
-    assert (
-        table.loc["other-lead", "changed"] == "bad: cvdi within; bad: ebci departs; bad: leads ebci"
-    )
+    changed = "bad: cvdi none; bad: ebci alarm; bad: kind policy collapse"
+    assert table.loc["other-alarm", "changed"] == changed
 
 
 def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(entry, tmp_path):
@@ -394,7 +400,7 @@ def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(e
     )
     assert len(axes) == 9
     labels = [t.get_text() for t in axes[0].get_yticklabels()]
-    assert labels == [AS_CONFIGURED, "away\n94% stay", "faint\n94% stay", "other-lead\n83% stay"]
+    assert labels == [AS_CONFIGURED, "away\n94% stay", "faint\n94% stay", "other-alarm\n81% stay"]
     drawn = pd.read_csv(tmp_path / "figure.csv")
     assert set(drawn["at"]) == {"reference", "good", "bad"}
     svg = (tmp_path / "figure.svg").read_text()

@@ -27,7 +27,8 @@ class Sensitivity(Section):
 
     checkpoints: Literal["ends", "all"] = "ends"
     """Checkpoints that variants are measured on: `ends`, the reference and the last of every run,
-    or `all`. Alarms add up along a run, so `ends` compares deviations from healthy training."""
+    or `all`. Thresholds depend on how many checkpoints there are: compare alarms with those of the
+    study as configured at the same checkpoints, which is measured beside the variants."""
     variants: dict[Name, dict[str, Any]] = Field(min_length=1)
     """Name -> sections and keys that differ from the study's own, as in
     `{layer-3: {vectors: {layer: 3}}}`. Mappings are merged, lists replaced. May change `contrasts`,

@@ -58,10 +58,8 @@ def plan_sensitivity(
             "variants": [variant.variant for variant, _ in variants],
             "checkpoints": describe_checkpoints(chosen),
             "reference": chosen.index(reference),
-            "measured": study.sensitivity.checkpoints,
             "caution": study.indicators.caution,
             "refusal": study.indicators.refusal,
-            "false_alarm_rate": study.alarms.false_alarm_rate,
             "level": study.statistics.level,
         },
         inputs={

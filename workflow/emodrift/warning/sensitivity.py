@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,17 +26,14 @@ class SensitivityParams(NamedTuple):
     """What the sensitivity stage is asked.
 
     variants: names. checkpoints: run, step, stage, tokens of each. reference: number of the
-    reference among them. measured: at which checkpoints, config. caution, refusal: names of bundle
-    and metric. false_alarm_rate, level: config, of alarms and of intervals.
+    reference among them. caution, refusal: names of bundle and metric. level: config, of intervals.
     """
 
     variants: Sequence[str]
     checkpoints: Sequence[Mapping[str, Any]]
     reference: int
-    measured: Literal["ends", "all"]
     caution: str
     refusal: str
-    false_alarm_rate: float
     level: float
 
 
@@ -56,22 +53,20 @@ class Findings(NamedTuple):
     evocation: pd.DataFrame
     effects: pd.DataFrame
     indicators: pd.DataFrame
+    runs: pd.DataFrame
 
 
 class Question(NamedTuple):
     """What is concluded about.
 
     reference, ends: numbers of the reference and of each run's last checkpoint; caution, refusal:
-    names of bundle and metric; by_alarm: an indicator's verdict is its run's alarm, else whether
-    its deviation at the end exceeds `threshold`; z: half width of an interval in standard errors.
+    names of bundle and metric; z: half width of an interval in standard errors.
     """
 
     reference: int
     ends: list[int]
     caution: str
     refusal: str
-    by_alarm: bool
-    threshold: float
     z: float
 
 
@@ -95,8 +90,6 @@ def measure_sensitivity(params: SensitivityParams, inputs: SensitivityInputs, ou
         [number for number in last.values() if number != params.reference],
         params.caution,
         params.refusal,
-        params.measured == "all",
-        float(norm.ppf(1 - params.false_alarm_rate)),
         float(norm.ppf((1 + params.level) / 2)),
     )
     studies = [
@@ -105,6 +98,7 @@ def measure_sensitivity(params: SensitivityParams, inputs: SensitivityInputs, ou
             read_table(e, "evocation"),
             read_table(c, "effects"),
             read_table(i, "indicators"),
+            read_table(i, "runs"),
         )
         for d, e, c, i in zip(*inputs, strict=True)
     ]
@@ -149,30 +143,34 @@ def compare_studies(studies: dict[str, Findings], question: Question) -> pd.Data
 def list_conclusions(findings: Findings, own: Findings, question: Question) -> list[dict[str, Any]]:
     """Rows (checkpoint, conclusion) of one study; `own` is the study that it is held against."""
     return [
-        *judge_indicators(findings.indicators, question),
+        *judge_indicators(findings.indicators, findings.runs, question),
         *judge_directions(findings.drift, own.drift, question),
         *judge_effects(findings.effects, own.effects, question),
         *judge_evocation(findings.evocation, question),
     ]
 
 
-def judge_indicators(table: pd.DataFrame, question: Question) -> list[dict[str, Any]]:
-    """Each indicator's deviation from healthy training at each run's end, and which one leads."""
+def judge_indicators(
+    table: pd.DataFrame, runs: pd.DataFrame, question: Question
+) -> list[dict[str, Any]]:
+    """Each indicator's deviation from sound training at each run's end, whether it alarmed in the
+    run, and the run's kind of failure.
+
+    An indicator that raises no alarms has no verdict.
+    """
+    kinds = runs.set_index("run")["verdict"]
     rows = []
     for end in question.ends:
         now = table[table["checkpoint"] == end].set_index("indicator")
-        raised = table[table["alarm"] & (table["run"] == now["run"].iloc[0])]
+        run = now["run"].iloc[0]
+        raised = set(table.loc[table["alarm"] & (table["run"] == run), "indicator"])
         for name in INDICATORS:
-            value = float(now.at[name, "deviation"])
-            if question.by_alarm:
-                verdict = "alarm" if name in set(raised["indicator"]) else "none"
-            else:
-                verdict = "departs" if value > question.threshold else "within"
+            value, threshold = now.loc[name, ["deviation", "threshold"]].astype(float)
             bounds = (value - question.z, value + question.z)
-            rows.append(_row(end, name, value, bounds, verdict if np.isfinite(value) else None))
-        deviations = now["deviation"].dropna()
-        departs = len(deviations) and deviations.max() > question.threshold
-        rows.append(_row(end, "leads", verdict=deviations.idxmax() if departs else "none"))
+            verdict = "alarm" if name in raised else "none"
+            judged = np.isfinite([value, threshold]).all()
+            rows.append(_row(end, name, value, bounds, verdict if judged else None))
+        rows.append(_row(end, "kind", verdict=kinds[run]))
     return rows
 
 
