@@ -29,6 +29,7 @@ from emodrift.warning.sensitivity import (
     summarise_variants,
 )
 from tests.conftest import ROOT, STUDY, save_checkpoint
+from validation.sensitivity import list_variants
 
 CHECKPOINTS = [
     {"run": run, "step": step, "stage": "", "tokens": None}
@@ -387,6 +388,17 @@ def test_the_report_lists_what_each_variant_changed(entry):
     assert table.loc["away", "changed"] == "bad: evocation -"
     changed = "bad: cvdi none; bad: ebci alarm; bad: kind policy collapse"
     assert table.loc["other-alarm", "changed"] == changed
+
+
+def test_the_page_has_each_variants_verdicts_and_alarms(entry):
+    table = list_variants(read_table(entry, "sensitivity"), read_table(entry, "variants"))
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in table.splitlines()]
+    found = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
+    assert list(found) == [AS_CONFIGURED, "away", "faint", "other-alarm"]
+    assert found[AS_CONFIGURED]["bad"] == "safety regression (cvdi)"
+    assert found["other-alarm"]["bad"] == "policy collapse (ebci)"
+    assert found["other-alarm"]["good"] == "sound"
+    assert (found["away"]["verdicts that stay"], found["away"]["signs reversed"]) == ("94%", "1")
 
 
 def test_the_figure_has_a_panel_for_each_conclusion_and_a_row_for_each_variant(entry, tmp_path):
