@@ -120,9 +120,13 @@ def test_sound_runs_alone_are_summarised_as_sound():
     audit["runs"] = [run for run in audit["runs"] if run["run"] in SOUND]
     verdicts = read_verdicts(audit, tables["indicators"])
     assert summarise(verdicts) == "None of two runs left what sound training does."
-    unjudged = [verdicts[0], verdicts[1]._replace(tone="unjudged")]
-    told = "None of two runs left what sound training does. Not judged: "
-    assert summarise(unjudged) == f"{told}{verdicts[1].run}."
+    first, second = verdicts
+    lost = second._replace(tone="unjudged")
+    told = f"{first.run} stayed within what sound training does. Not judged: {second.run}."
+    assert summarise([first, lost]) == told
+    bad = first._replace(tone="unsound")
+    assert summarise([bad]) == f"{first.run} left what sound training does."
+    assert summarise([lost]) == f"No run could be judged: {second.run}."
 
 
 def test_the_explorer_has_every_series_with_intervals_and_the_reference_first(entries):

@@ -62,13 +62,17 @@ def summarise(verdicts: Sequence[Verdict]) -> str:
     if not watched:
         return "No run goes on from the reference."
     bad, unjudged = ([v.run for v in watched if v.tone == t] for t in ("unsound", "unjudged"))
-    number = spell(len(bad)).capitalize() if bad else "None"
-    runs = "run" if len(watched) == 1 else "runs"
-    named = f": {join(bad)}" if bad else ""
-    told = f"{number} of {spell(len(watched))} {runs} left what sound training does{named}."
-    if unjudged:
-        told += f" Not judged: {join(unjudged)}."
-    return told
+    judged = len(watched) - len(unjudged)
+    if not judged:
+        return f"No run could be judged: {join(unjudged)}."
+    if judged == 1:
+        (run,) = {v.run for v in watched} - set(unjudged)
+        told = f"{run} {'left' if bad else 'stayed within'} what sound training does."
+    else:
+        number = spell(len(bad)).capitalize() if bad else "None"
+        named = f": {join(bad)}" if bad else ""
+        told = f"{number} of {spell(judged)} runs left what sound training does{named}."
+    return f"{told} Not judged: {join(unjudged)}." if unjudged else told
 
 
 def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Verdict:
