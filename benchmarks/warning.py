@@ -26,6 +26,8 @@ TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
 OWN, EXACT, ALONE = "emodrift", "evals, exact", " alone"
 SIGNIFICANT = 0.05
+RATES = (0.02, 0.05, 0.1, 0.2)
+"""Shares of sound runs told, at which detectors are compared."""
 TO_BEAT = "AUROC .990, FNR 2.2 %, FPR 2.9 % (arXiv 2606.07631, 7 to 9 billion weights)"
 
 
@@ -54,6 +56,7 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "recall": list_recall(tables["detectors"]),
         "alone": list_alone(tables["scores"], tables["runs"]),
         "crossings": list_crossings(tables["crossings"], tables["runs"]),
+        "equal": list_equal(tables["scores"], tables["runs"]),
         "leads": list_leads(tables["lead_figures"], tables["races"]),
         "overlap": list_overlap(tables["overlap"]),
         "practical": list_practical(tables["practical"]),
@@ -189,6 +192,30 @@ def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
     table = shown.reindex(sorted(set(scored["regime"])))
     table.insert(0, "runs", scored.groupby("regime").size().astype(str))
     return table.fillna("").reset_index().to_markdown(index=False, disable_numparse=True)
+
+
+def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Share of failing runs told before their practical change, at equal rates of false alarms.
+
+    A detector's line is the least that tells at most so many of the scored sound runs: for
+    comparison alone, since nobody knows them beforehand.
+    """
+    keys = ["seed", "run"]
+    scored = runs.loc[runs["scored"], [*keys, "regime", "practical_step"]]
+    both = scores.drop(columns="regime").merge(scored, on=keys)
+    rows = []
+    for name, own in both.groupby("detector", sort=False):
+        largest = own[own["regime"] == SOUND].groupby(keys)["score"].max().sort_values()
+        changed = own[(own["regime"] != SOUND) & own["practical_step"].notna()]
+        before = changed[changed["step"] < changed["practical_step"]]
+        number = changed.groupby(keys).ngroups
+        row = {"detector": str(name)}
+        for rate in RATES if number else ():
+            line = largest.iloc[-1 - int(rate * len(largest))]
+            told = before[before["score"] > line].groupby(keys).ngroups
+            row[f"at most {rate:.0%}"] = f"{told / number:.2f}"
+        rows.append(row)
+    return _format(rows)
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:

@@ -1,6 +1,7 @@
 """Detectors are scored run by run, with thresholds from other seeds, and their lead is censored."""
 
 import json
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks import real_model
-from benchmarks.warning import MARKED, PAGE, TABLES, answer, fill_page
+from benchmarks.warning import MARKED, PAGE, TABLES, answer, fill_page, list_equal
 from emodrift.benchmark.comparison import (
     ComparisonInputs,
     ComparisonParams,
@@ -352,6 +353,26 @@ def test_a_benchmarks_figure_is_drawn_from_the_comparison(name, compared, tmp_pa
 
 def read_tables(compared):
     return {name: read_table(compared, name) for name in TABLES}
+
+
+def test_detectors_are_compared_where_they_tell_as_many_sound_runs():
+    sound = [{"seed": 1, "run": f"s{i}", "regime": SOUND} for i in range(10)]
+    failing = [{"seed": 1, "run": r, "regime": "bad"} for r in "ab"]
+    runs = pd.DataFrame([*sound, *failing]).assign(scored=True, practical_step=20.0)
+    scores = pd.DataFrame(
+        [
+            {"seed": 1, "run": run, "step": step, "detector": "d", "score": score, "regime": ""}
+            for run, step, score in (
+                *((f"s{i}", 10, float(i)) for i in range(10)),
+                *(("a", 10, 9.5), ("b", 10, 8.5), ("b", 20, 99.0)),
+            )
+        ]
+    )
+    (row,) = pd.read_csv(StringIO(list_equal(scores, runs)), sep="|").iloc[1:].to_dict("records")
+    told = {k.strip(): v.strip() for k, v in row.items() if "at most" in k}
+    assert told == {"at most 2%": "0.50", "at most 5%": "0.50"} | dict.fromkeys(
+        ("at most 10%", "at most 20%"), "1.00"
+    )
 
 
 def test_parts_that_crossed_are_placed_by_run_and_first_step():
