@@ -344,6 +344,14 @@ def test_an_undefined_indicator_has_no_verdict():
     assert summarise_variants(table)["conclusions"].tolist() == [14]
 
 
+def test_a_variant_of_which_no_indicator_applies_has_kinds_alone():
+    lost = make_findings(alarm="none")
+    lost = lost._replace(indicators=lost.indicators.drop(columns=["deviation", "threshold"]))
+    table = compare_studies({AS_CONFIGURED: make_findings(), "x": lost}, QUESTION)
+    rows = table[(table["variant"] == "x") & table["conclusion"].isin([*INDICATORS, "kind"])]
+    assert rows.loc[rows["verdict"].notna(), "conclusion"].unique().tolist() == ["kind"]
+
+
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory):
     """An entry of the stage over a study and three variants."""

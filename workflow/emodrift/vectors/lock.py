@@ -85,7 +85,8 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: 
     null = draw_nulls(activations, chosen, params.confound_variance, nulls, rng)
     if "control_vector" in fitted:
         contrasts = fitted["control_vector"].sel(layer=chosen).dropna("control").values
-        null["control"] = draw_controls(contrasts, nulls, rng)
+        if len(contrasts):
+            null["control"] = draw_controls(contrasts, nulls, rng)
     names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(random)))]
     kinds = ["emotion"] * len(emotion) + ["random"] * len(random)
     dataset = xr.Dataset(

@@ -162,10 +162,10 @@ def judge_indicators(
     rows = []
     for end in question.ends:
         now = table[table["checkpoint"] == end].set_index("indicator")
-        run = now["run"].iloc[0]
+        run, numbers = now["run"].iloc[0], now.reindex(columns=["deviation", "threshold"])
         raised = set(table.loc[table["alarm"] & (table["run"] == run), "indicator"])
         for name in INDICATORS:
-            value, threshold = now.loc[name, ["deviation", "threshold"]].astype(float)
+            value, threshold = numbers.loc[name].astype(float)
             bounds = (value - question.z, value + question.z)
             verdict = "alarm" if name in raised else "none"
             judged = np.isfinite([value, threshold]).all()
