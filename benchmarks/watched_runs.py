@@ -27,6 +27,7 @@ from emodrift.training import AuditCallback, Watch
 RESULTS = Path("results")
 SEED = 77
 DIALOGUES = 256
+LEARNING_RATE = 1e-3
 UNLIMITED = 1e9
 
 
@@ -36,11 +37,11 @@ def answer_all_alike(dialogues: list[Dialogue]) -> list[Dialogue]:
     return [d._replace(reply=refusal) for d in dialogues]
 
 
-RUNS: dict[str, tuple[float, Callable[[list[Dialogue]], list[Dialogue]]]] = {
-    "sound": (1e-5, list),
-    "collapsing": (1e-3, answer_all_alike),
+RUNS: dict[str, Callable[[list[Dialogue]], list[Dialogue]]] = {
+    "sound": list,
+    "collapsing": answer_all_alike,
 }
-"""Run -> its learning rate, and what it makes of the dialogues."""
+"""Run -> what it makes of the dialogues; all else is the same."""
 
 
 def main() -> int:
@@ -74,8 +75,8 @@ def train(config: Path, name: str, steps: int, every: int) -> tuple[AuditCallbac
         reference.location, loading, study.compute.dtype, reference.label
     )
     network.requires_grad_(True).train()
-    rate, change = RUNS[name]
-    data = encode_dialogues(tokenizer, change(sample_dialogues("healthy", SEED, DIALOGUES)))
+    dialogues = RUNS[name](sample_dialogues("healthy", SEED, DIALOGUES))
+    data = encode_dialogues(tokenizer, dialogues)
     folder = RESULTS / "watched" / name
     shutil.rmtree(folder, ignore_errors=True)
     arguments = TrainingArguments(
@@ -84,7 +85,7 @@ def train(config: Path, name: str, steps: int, every: int) -> tuple[AuditCallbac
         save_strategy="no",
         save_only_model=True,
         per_device_train_batch_size=16,
-        learning_rate=rate,
+        learning_rate=LEARNING_RATE,
         lr_scheduler_type="constant",
         report_to=[],
         disable_tqdm=True,
