@@ -16,7 +16,7 @@ import yaml
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.warning import PAGE, fill_parts
+from benchmarks.warning import PAGE
 from emodrift.benchmark.detectors import (
     KEYS,
     Detector,
@@ -33,6 +33,7 @@ from emodrift.drift.table import read_table
 from emodrift.plan.descriptions import describe_fitting
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
+from validation.parts import fill_parts
 
 RESULTS = Path("results")
 ADAPTER = "adapter_model.safetensors"
@@ -54,7 +55,7 @@ def main() -> None:
     scores = score_runs(plan_study(study, RESULTS))
     text = options.page.read_text(encoding="utf-8")
     part = list_detectors(scores, study.sound_runs, study.reference.run)
-    options.page.write_text(fill_parts(text, {"real": part}), encoding="utf-8")
+    options.page.write_text(fill_parts(text, {"real": part}, all_of_them=False), encoding="utf-8")
 
 
 def score_runs(plan: Plan) -> pd.DataFrame:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +15,11 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from emodrift.benchmark.scoring import SOUND
+from emodrift.benchmark.scoring import SOUND, measure_leads
+from validation.parts import fill_parts
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "warning-benchmark.md"
-MARKED = re.compile(r"(<!-- (?P<name>\w+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
 TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
 TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
@@ -63,17 +62,7 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "confusion": list_confusion(tables["confusion"]),
         "costs": list_costs(tables["costs"], tables["thresholds"]),
     }
-    return fill_parts(text, parts)
-
-
-def fill_parts(text: str, parts: Mapping[str, str]) -> str:
-    """A page with some of its marked parts written anew."""
-
-    def write(found: re.Match[str]) -> str:
-        part = parts.get(found["name"])
-        return found[0] if part is None else f"{found[1]}{part}\n{found[3]}"
-
-    return MARKED.sub(write, text)
+    return fill_parts(text, parts, all_of_them=False)
 
 
 def describe_seeds(runs: pd.DataFrame, study: str) -> str:
@@ -184,8 +173,8 @@ def list_alone(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
 def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Scored runs in which each part raised an alarm, and in which it was first, by regime."""
     keys = ["seed", "run"]
-    scored = runs.loc[runs["scored"], [*keys, "regime"]]
-    found = scored.merge(crossings.drop(columns="regime"), on=keys)
+    scored = runs[runs["scored"]]
+    found = crossings.merge(scored[keys], on=keys)
     found["first"] = found["step"] == found.groupby(keys)["step"].transform("min")
     counts = found.groupby(["regime", "component"], sort=False)["first"].agg(["size", "sum"])
     shown = counts.apply(lambda c: f"{c['size']} ({c['sum']})", axis=1).unstack()
@@ -202,20 +191,19 @@ def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     """
     keys = ["seed", "run"]
     scored = runs.loc[runs["scored"], [*keys, "regime", "practical_step"]]
-    both = scores.drop(columns="regime").merge(scored, on=keys)
-    rows = []
-    for name, own in both.groupby("detector", sort=False):
-        largest = own[own["regime"] == SOUND].groupby(keys)["score"].max().sort_values()
-        changed = own[(own["regime"] != SOUND) & own["practical_step"].notna()]
-        before = changed[changed["step"] < changed["practical_step"]]
-        number = changed.groupby(keys).ngroups
-        row = {"detector": str(name)}
-        for rate in RATES if number else ():
-            line = largest.iloc[-1 - int(rate * len(largest))]
-            told = before[before["score"] > line].groupby(keys).ngroups
-            row[f"at most {rate:.0%}"] = f"{told / number:.2f}"
-        rows.append(row)
-    return _format(rows)
+    practical = scored.set_index(keys)["practical_step"]
+    own = scores.drop(columns="regime").merge(scored, on=keys)
+    sound = own["regime"] == SOUND
+    largest = own[sound].groupby(["detector", *keys])["score"].max().groupby("detector")
+    columns = {}
+    for rate in RATES:
+        lines = largest.agg(lambda s, r=rate: s.sort_values().iloc[-1 - int(r * len(s))])
+        leads = measure_leads(own[~sound], lines, practical)
+        ahead = (leads["lead"] > 0) & ~leads["censored"]
+        columns[f"at most {rate:.0%}"] = ahead.groupby(leads["detector"]).mean()
+    table = pd.DataFrame(columns).reindex(own["detector"].unique())
+    shown = table.map(lambda share: "–" if np.isnan(share) else f"{share:.2f}")
+    return _format(shown.rename_axis("detector").reset_index())
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
@@ -279,7 +267,7 @@ def _show(row: pd.Series, form: str = "{:.2f}") -> str:
     return value if low == high == value else f"{value} ({low} to {high})"
 
 
-def _format(rows: list[dict[str, object]]) -> str:
+def _format(rows: list[dict[str, object]] | pd.DataFrame) -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pandas as pd
 
 from validation.calibration import CAUTIOUS
 from validation.figures import REQUIRED
-
-MARKED = re.compile(r"(<!-- (?P<name>\w+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
+from validation.parts import fill_parts
 
 
 def fill_page(tables: dict[str, pd.DataFrame], page: Path) -> None:
@@ -32,8 +30,7 @@ def fill_page(tables: dict[str, pd.DataFrame], page: Path) -> None:
         "finite": describe_finite(tables["intervals"]),
     }
     text = page.read_text(encoding="utf-8")
-    text = MARKED.sub(lambda m: f"{m[1]}{parts[m['name']]}\n{m[3]}", text)
-    page.write_text(text, encoding="utf-8")
+    page.write_text(fill_parts(text, parts), encoding="utf-8")
 
 
 def list_coverage(coverage: pd.DataFrame) -> str:

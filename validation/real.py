@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from validation.page import MARKED
+from validation.parts import fill_parts
 
 PAGE = Path("docs/real-study.md")
 FIGURES = ("drift_trajectories", "indicators", "dose_response", "layer_map")
@@ -37,7 +37,7 @@ def write_page(results: Path, page: Path) -> None:
     tables = {f.stem: pd.read_csv(f, low_memory=False) for f in (results / "tables").glob("*.csv")}
     parts = {name: "\n".join(make(tables)) for name, make in PARTS.items()}
     text = page.read_text(encoding="utf-8")
-    page.write_text(MARKED.sub(lambda m: f"{m[1]}{parts[m['name']]}\n{m[3]}", text), "utf-8")
+    page.write_text(fill_parts(text, parts), encoding="utf-8")
     for name in FIGURES:
         shutil.copy(results / f"figures/{name}.svg", page.parent / f"figures/real_{name}.svg")
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from emodrift.config.variants import AS_CONFIGURED
 from emodrift.warning.indicators import INDICATORS
-from validation.page import MARKED
+from emodrift.warning.sensitivity import ALARM
+from validation.parts import fill_parts
 
 PAGE = Path("docs/sensitivity.md")
-ALARM = "alarm"
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -34,7 +34,7 @@ def write_page(results: Path, page: Path) -> None:
     )
     table = list_variants(conclusions, summary)
     text = page.read_text(encoding="utf-8")
-    page.write_text(MARKED.sub(lambda m: f"{m[1]}{table}\n{m[3]}", text), encoding="utf-8")
+    page.write_text(fill_parts(text, {"variants": table}), encoding="utf-8")
 
 
 def list_variants(conclusions: pd.DataFrame, summary: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks import real_model
-from benchmarks.warning import MARKED, PAGE, TABLES, answer, fill_page, list_equal
+from benchmarks.warning import PAGE, TABLES, answer, fill_page, list_equal
 from emodrift.benchmark.comparison import (
     ComparisonInputs,
     ComparisonParams,
@@ -43,6 +43,7 @@ from emodrift.benchmark.signals import list_crossings
 from emodrift.drift.table import read_table, write_table
 from emodrift.show.figure import draw_figure
 from emodrift.show.figures import list_figures
+from validation.parts import MARKED
 
 STEPS = (10, 20, 40)
 

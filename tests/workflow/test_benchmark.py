@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmarks.warning import FIGURES, MARKED, TABLES, main
+from benchmarks.warning import FIGURES, TABLES, main
 from tests.conftest import ROOT, copy_project
 from tests.unit.test_benchmark_plan import make_study
+from validation.parts import MARKED
 
 RUNS = ("a", "b", "lock-in")
 SEED = 102
@@ -59,7 +60,7 @@ def test_the_page_is_filled_from_what_was_published(project, tmp_path, monkeypat
     assert all((page.parent / f"figures/{name}.svg").is_file() for name in FIGURES)
 
 
-def test_another_seed_is_trained_and_measured_alone(project, tmp_path):
+def test_another_seed_is_trained_and_measured_alone(project):
     write_config(project, scoring=(101, SEED))
     jobs = project.list_jobs()
     write_config(project)

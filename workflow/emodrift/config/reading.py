@@ -156,8 +156,8 @@ def _find_place(loc: tuple[Any, ...], values: Any, missing: bool) -> tuple[int |
     """Keys of a config that lead to a problem, without the kinds of value that pydantic names."""
     place: list[int | str] = []
     for number, part in enumerate(loc):
-        inside = part in values if isinstance(values, dict) else isinstance(values, list | tuple)
-        if inside and (isinstance(values, dict) or isinstance(part, int)):
+        item = isinstance(values, list | tuple) and isinstance(part, int)
+        if item or (isinstance(values, dict) and part in values):
             place.append(part)
             values = values[part]
         elif number == len(loc) - 1 and (missing or part == "[key]"):

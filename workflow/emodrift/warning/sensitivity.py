@@ -20,6 +20,8 @@ from emodrift.warning.indicators import INDICATORS
 
 SIGNS = {1: "+", 0: "0", -1: "-"}
 KEYS = ["checkpoint", "conclusion"]
+ALARM = "alarm"
+"""Verdict on an indicator that raised one in a run."""
 
 
 class SensitivityParams(NamedTuple):
@@ -167,7 +169,7 @@ def judge_indicators(
         for name in INDICATORS:
             value, threshold = numbers.loc[name].astype(float)
             bounds = (value - question.z, value + question.z)
-            verdict = "alarm" if name in raised else "none"
+            verdict = ALARM if name in raised else "none"
             judged = np.isfinite([value, threshold]).all()
             rows.append(_row(end, name, value, bounds, verdict if judged else None))
         rows.append(_row(end, "kind", verdict=kinds[run]))

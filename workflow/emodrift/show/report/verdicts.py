@@ -62,16 +62,15 @@ def summarise(verdicts: Sequence[Verdict]) -> str:
     if not watched:
         return "No run goes on from the reference."
     bad, unjudged = ([v.run for v in watched if v.tone == t] for t in ("unsound", "unjudged"))
-    judged = len(watched) - len(unjudged)
+    judged = [v.run for v in watched if v.run not in unjudged]
     if not judged:
         return f"No run could be judged: {join(unjudged)}."
-    if judged == 1:
-        (run,) = {v.run for v in watched} - set(unjudged)
-        told = f"{run} {'left' if bad else 'stayed within'} what sound training does."
+    if len(judged) == 1:
+        told = f"{judged[0]} {'left' if bad else 'stayed within'} what sound training does."
     else:
         number = spell(len(bad)).capitalize() if bad else "None"
         named = f": {join(bad)}" if bad else ""
-        told = f"{number} of {spell(judged)} runs left what sound training does{named}."
+        told = f"{number} of {spell(len(judged))} runs left what sound training does{named}."
     return f"{told} Not judged: {join(unjudged)}." if unjudged else told
 
 
