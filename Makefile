@@ -4,7 +4,8 @@ VENV ?= .venv
 STUDY ?= config/config.yaml
 REAL ?= config/examples/real.yaml
 WARNING ?= config/examples/warning-benchmark.yaml
-WORKERS ?= 2
+# Tests wait for the studies that they start: three at a time keep two cores busy.
+WORKERS ?= 3
 SETUP := $(VENV)/.set-up
 CODE := workflow tests benchmarks validation docs
 BIN := $(VENV)/bin

@@ -6,11 +6,12 @@ from emodrift.store.entry import entry_exists
 
 
 def make(plan, entry):
-    """Make an entry and what it is made from."""
+    """Make an entry, perhaps by a job that makes others with it, and what it is made from."""
     if not entry_exists(plan.store / entry.place):
-        for needed in plan.list_needed(entry.inputs):
+        job = plan.makers.get(entry.place, entry)
+        for needed in plan.list_needed(job.inputs):
             make(plan, needed)
-        run_job(plan, entry)
+        run_job(plan, job)
 
 
 def make_stages(study, results, *stages):

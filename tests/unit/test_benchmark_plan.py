@@ -12,6 +12,7 @@ from emodrift.cost.estimate import estimate_study
 from emodrift.cost.pace import Pace
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
+from emodrift.plan.together import TOGETHER
 from emodrift.store.entry import write_entry
 from tests.conftest import ROOT, STUDY, save_checkpoint, write_stand_in
 
@@ -94,7 +95,7 @@ def test_seeds_are_trained_first_then_measured_and_compared(weights, tmp_path):
     assert not stages & {"drift", "fragmentation", "report"}
     assert {"signals", "comparison", "figures", "visit", "indicators"} <= stages
     planned = {place.split("/")[0] for place in plan.entries}
-    assert planned == stages | {"publication", *MEASURED, "figure"}
+    assert planned == stages | {"publication", *MEASURED, *TOGETHER} - {"verdicts"}
     assert estimate_study(plan, 1, pace=Pace(1e9, 1e9, 1)).tasks
 
 

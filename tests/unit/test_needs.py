@@ -133,7 +133,7 @@ def test_every_job_of_a_study_asks_for_memory(plan):
     needs = Needs(plan)
     asked = {entry.stage: needs.foresee_memory(entry) for entry in plan.entries.values()}
     assert all(type(need) is int and need >= 1500 for need in asked.values())
-    assert asked["visit"] > asked["vectors"] and asked["drift"] > asked["indicators"]
+    assert asked["visit"] > asked["fitting"] and asked["drift"] > asked["indicators"]
 
 
 def test_the_vocabulary_of_a_model_whose_config_is_not_here_is_a_large_one():
@@ -147,7 +147,7 @@ def test_a_visit_shares_a_job_with_what_is_made_of_its_checkpoints_alone(plan):
     (lock,) = (entry for entry in plan.of_stage("lock") if not entry.label.endswith(")"))
     of_reference = needs.name_group(lock)
     assert of_reference.removeprefix("visit-") in visits
-    groups = [needs.name_group(entry) for entry in plan.of_stage("vectors")]
-    assert groups.count("summaries") == 1 and of_reference in groups
-    verdicts = {needs.name_group(entry) for entry in plan.of_stage("verdicts")}
-    assert {group.removeprefix("visit-") for group in verdicts} <= visits
+    fitted = [needs.name_group(entry) for entry in plan.of_stage("fitting")]
+    assert of_reference in fitted and len(set(fitted)) == len(fitted)
+    judged = [needs.name_group(entry) for entry in plan.of_stage("judging")]
+    assert {group.removeprefix("visit-") for group in (*fitted, *judged)} <= visits

@@ -142,7 +142,27 @@ def test_measurements_that_are_there_need_no_visit(plan):
     for entry in planned.entries.values():
         if entry.stage in MEASURED:
             write_stand_in(planned, entry)
-    assert {e.stage for e in planned.list_needed(drift.inputs)} == {"vectors", "lock"}
+    assert {e.stage for e in planned.list_needed(drift.inputs)} == {"fitting", "lock"}
+
+
+def test_vectors_of_a_visits_checkpoints_are_fitted_by_one_job(plan):
+    planned = settle(plan, number=5)
+    _, first, second = planned.of_stage("fitting")
+    assert first.label == "sft step 10, sft step 20, sft step 30"  # the reference's are earlier
+    assert second.label == "sft step 40"
+    (visit,) = planned.list_needed(first.inputs)
+    assert visit.stage == "visit" and visit.label == f"sft step 0, {first.label}"
+
+
+def test_a_job_over_entries_reads_what_the_missing_ones_are_made_from(plan):
+    planned = settle(plan, number=3)
+    fitted = next(e for e in planned.of_stage("vectors") if e.label == "sft step 10")
+    write_stand_in(planned, fitted)
+    before, after = planned.makers[fitted.place], plan(3).makers[fitted.place]
+    assert before.key == after.key and after.label == "sft step 20"
+    assert before.context == after.context and len(after.context["entries"]) == 2
+    asked = {entry.place for entry in before.list_inputs()} - {e.place for e in after.list_inputs()}
+    assert asked == {entry.place for entry in fitted.list_inputs()}
 
 
 def test_external_evals_are_keyed_by_the_files_that_match(plan, tmp_path):

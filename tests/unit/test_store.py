@@ -16,7 +16,7 @@ from emodrift.models.memory import MemoryShortageError
 from emodrift.store.digest import make_key
 from emodrift.store.entry import entry_exists, read_content, read_manifest, write_entry
 from emodrift.store.files import check_disk, is_abandoned, name_scratch
-from emodrift.store.job import open_job, spare_retries
+from emodrift.store.job import make_missing, open_job, spare_retries
 from emodrift.store.verify import verify_store
 
 
@@ -172,6 +172,28 @@ def run_job(folder, error, name="visit/abc"):
     with pytest.raises(type(error) if type(error) is RuntimeError else SystemExit), open_job(job):
         raise error
     return job
+
+
+def test_of_some_entries_those_that_are_missing_are_made(tmp_path):
+    described = [
+        {"stage": "vectors", "key": key, "params": {"seed": 1}, "context": {"locations": []}}
+        | {"inputs": {"texts": ["activations/x"]}, "label": f"step {key}", "code": ""}
+        for key in ("0a", "0b", "0c")
+    ]
+    with write_entry(tmp_path / "vectors/0b", described[1]):
+        pass
+
+    def make(job):
+        assert job.params == {"seed": 1} and job.inputs == {"texts": [tmp_path / "activations/x"]}
+        (job.out / "made").write_text(job.label)
+        if job.label == "step 0c":
+            raise EmodriftError("not to be fitted")
+
+    with pytest.raises(EmodriftError, match="not to be fitted"):
+        make_missing(described, tmp_path, make)
+    assert (tmp_path / "vectors/0a/made").read_text() == "step 0a"
+    assert "label" not in read_manifest(tmp_path / "vectors/0a")
+    assert not (tmp_path / "vectors/0b/made").exists() and not (tmp_path / "vectors/0c").exists()
 
 
 @pytest.mark.parametrize(

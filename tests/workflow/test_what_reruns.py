@@ -20,8 +20,8 @@ FIGURES = list_figures()
 OTHERS = {"sensitivity", "comparison", "evals"}
 DRAWN = [name for name, figure in FIGURES.items() if not OTHERS & set(figure.reads)]
 SHOWN = {"figures": 1, "report": 1, "publication": 1}
-CHECKPOINT = {"visit": 1, "vectors": 1, "verdicts": 1}
-JUDGED = {"verdicts": 2, "reply_behaviour": 1, "indicators": 1} | SHOWN
+CHECKPOINT = {"visit": 1, "fitting": 1, "judging": 1}
+JUDGED = {"judging": 1, "reply_behaviour": 1, "indicators": 1} | SHOWN
 KEY = "planted-key-3c1f"
 
 
@@ -210,7 +210,7 @@ def test_longer_replies_are_written_anew_and_nothing_else_is_measured(study):
 def test_without_generation_no_reply_is_written_or_judged(study):
     study.edit_study(lambda s: s.pop("generation"))
     jobs = study.list_jobs()
-    assert not {"visit", "verdicts", "reply_behaviour", "agreement"} & set(jobs)
+    assert not {"visit", "judging", "reply_behaviour", "agreement"} & set(jobs)
 
 
 def test_a_figures_colour_and_an_edited_figure_module_redraw_those_figures(study):
@@ -236,7 +236,7 @@ def test_two_swapped_values_rerun_what_they_feed(study):
 def test_parts_that_did_not_change_are_not_extracted_again(study):
     study.edit_study(lambda s: s["contrasts"]["controls"].update(amount=24))
     before = list_measured(study)
-    study.run()
+    study.run("--until", "visit")
     now = list_measured(study)
     added = now.keys() - before.keys()
     assert len(added) == 2 and all("/activations/" in place for place in added)
@@ -247,7 +247,7 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
     study.edit_study(lambda s: s["steering"].update(strengths=[-0.3, 0.3]))
     jobs = study.list_jobs()
     assert jobs["visit"] == 1
-    assert not {"vectors", "lock", "drift", "evocation"} & set(jobs)
+    assert not {"fitting", "lock", "drift", "evocation"} & set(jobs)
     before = list_measured(study)
     study.run("--until", "visit")
     added = list_measured(study).keys() - before.keys()
@@ -256,7 +256,7 @@ def test_other_strengths_steer_again_and_leave_vectors_and_drift_alone(study):
 
 def test_another_reference_is_visited_with_its_twin_and_all_are_asked_about_its_lock(study):
     study.edit_study(lambda s: s["reference"].update(step=10))
-    jobs = {"visit": 2, "vectors": 1, "lock": 1, "verdicts": 2}
+    jobs = {"visit": 2, "fitting": 1, "lock": 1, "judging": 1}
     assert study.list_jobs() == jobs | SUMMARIES | SHOWN
 
 

@@ -31,15 +31,15 @@ rule visit:
         "../scripts/visit.py"
 
 
-rule verdicts:
-    """What each reply of a checkpoint does, as a judge has it."""
+rule judging:
+    """What each reply of a visit's checkpoints does, as a judge has it."""
     input:
         replies=needed("replies"),
         contrasts=needed("contrasts"),
     output:
-        entry("verdicts"),
+        entry("judging"),
     log:
-        "results/logs/verdicts/{key}.log",
+        "results/logs/judging/{key}.log",
     group:
         of_visit
     resources:
@@ -48,9 +48,9 @@ rule verdicts:
     params:
         entry=described,
     message:
-        "judge the replies of {params.entry[label]}, unsteered and steered"
+        "judge the replies of {params.entry[label]}"
     script:
-        "../scripts/verdicts.py"
+        "../scripts/judging.py"
 
 
 rule phrasings:

@@ -1,14 +1,14 @@
 """Vectors: one for each emotion at every checkpoint; the reference's are locked."""
 
 
-rule vectors:
-    """Emotion vectors of one checkpoint at every layer, with their quality."""
+rule fitting:
+    """Emotion vectors of a visit's checkpoints at every layer, with their quality."""
     input:
         activations=needed("activations"),
     output:
-        entry("vectors"),
+        entry("fitting"),
     log:
-        "results/logs/vectors/{key}.log",
+        "results/logs/fitting/{key}.log",
     group:
         of_visit
     resources:
@@ -17,9 +17,9 @@ rule vectors:
     params:
         entry=described,
     message:
-        "vectors of {params.entry[label]}"
+        "fit vectors of {params.entry[label]}"
     script:
-        "../scripts/vectors.py"
+        "../scripts/fitting.py"
 
 
 rule lock:

@@ -1,7 +1,17 @@
-"""Adapter: draw what is missing of a study's figures."""
+"""Adapter: draw what is missing of a study's figures; all go to Snakemake's report, too."""
 
-from emodrift.show.figure import draw_missing
-from emodrift.store.job import open_job
+import shutil
+
+from emodrift.show.figure import draw_figure
+from emodrift.store.job import make_missing, open_job
 
 with open_job(snakemake) as job:
-    draw_missing(job.params["figures"], job.store, job.out)
+    make_missing(
+        job.params["entries"],
+        job.store,
+        lambda each: draw_figure(**each.params, **each.inputs, out=each.out),
+    )
+    (job.out / "images").mkdir()
+    for entry in job.params["entries"]:
+        drawn = job.store / entry["stage"] / entry["key"] / "figure.svg"
+        shutil.copyfile(drawn, job.out / "images" / f"{entry['label']}.svg")

@@ -18,6 +18,7 @@ from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
 from emodrift.plan.jobs import run_job
 from emodrift.plan.measurements import CODE
+from emodrift.plan.together import TOGETHER, join_entries
 from emodrift.store.digest import digest_value, make_key
 from emodrift.store.entry import (
     MANIFEST,
@@ -136,7 +137,7 @@ def adopt_former(open_plan: Callable[[], Plan], number: int) -> list[Adopted]:
 
 def _remake(plan: Plan, entry: Entry) -> None:
     if entry.stage not in CODE:
-        run_job(plan, entry)
+        run_job(plan, join_entries([entry], [entry]) if entry.stage in TOGETHER else entry)
         return
     from emodrift.measure.visit import visit_checkpoints
 

@@ -161,8 +161,9 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
     EmodriftError
         The study has no figure of that name, or not yet the tables that it is drawn from.
     """
-    from emodrift.show.figure import draw_missing
+    from emodrift.show.figure import draw_figure
     from emodrift.store.entry import entry_exists
+    from emodrift.store.job import make_missing
 
     plan = open_plan(config)
     known = {entry.params["name"]: entry for entry in plan.of_stage("figure")}
@@ -178,7 +179,11 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
             raise EmodriftError(
                 f"study {plan.study.name} is not finished; run it: emodrift run CONFIG"
             )
-    draw_missing([known[name].describe() for name in names], plan.store)
+    make_missing(
+        [known[name].describe() for name in names],
+        plan.store,
+        lambda job: draw_figure(**job.params, **job.inputs, out=job.out),
+    )
     out.mkdir(parents=True, exist_ok=True)
     return [
         Path(shutil.copyfile(file, out / f"{name}{file.suffix}"))

@@ -19,6 +19,7 @@ from emodrift.cost.shapes import Shape
 from emodrift.cost.work import Work
 from emodrift.plan.entries import JOBS, Plan
 from emodrift.plan.measurements import CODE
+from emodrift.plan.together import TOGETHER
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size
@@ -272,6 +273,8 @@ def _judge(entry: Entry, habit: Habit, work: Work | None, pace: Pace | None) -> 
             seconds += THREADS[entry.stage] * (STARTING + LOADING)
     elif entry.stage == "visit":
         seconds = STARTING + LOADING * len(entry.context["checkpoints"])
-    elif seconds is not None and entry.stage not in MEASURED:
+    elif entry.stage in TOGETHER.values():
+        seconds = STARTING
+    elif seconds is not None and entry.stage not in (*MEASURED, *TOGETHER):
         seconds += STARTING
     return Task(entry.place, entry.stage, work, seconds, size)

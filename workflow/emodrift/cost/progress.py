@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emodrift.cost.estimate import STARTING, THREADS, Task, format_minutes
 from emodrift.plan.measurements import CODE
+from emodrift.plan.together import TOGETHER
 from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0
@@ -113,16 +114,16 @@ def describe_progress(progress: Progress, now: float) -> str:
 def read_seconds(store: Path, tasks: Iterable[Task]) -> dict[str, float]:
     """Place -> seconds of a core that finished tasks took, a job's start included.
 
-    What a visit takes beside its measurements is not recorded, and taken as it was judged.
+    What a job takes beside the entries that it makes is not recorded, and taken as it was judged.
     """
     took: dict[str, float] = {}
     for task in tasks:
         if not entry_exists(store / task.place):
             continue
         seconds = float(read_manifest(store / task.place).get("seconds", 0))
-        if task.stage == "visit":
+        if task.stage in ("visit", *TOGETHER.values()):
             seconds = task.assumed
-        elif task.stage not in CODE:
+        elif task.stage not in (*CODE, *TOGETHER):
             seconds += STARTING
         took[task.place] = seconds * THREADS.get(task.stage, 1)
     return took

@@ -108,8 +108,7 @@ def measure_entries(
         what = f"{label}, {entry.context.get('part', entry.stage)}"
         session = Session(model, budget, what, locate_partial(place), loading["recompute_blocks"])
         logging.info("%s of %s", entry.stage, what)
-        described = {k: v for k, v in entry.describe().items() if k != "label"}
-        with write_entry(place, described) as out:
+        with write_entry(place, entry.describe()) as out:
             _measure(session, entry, store, out)
 
 

@@ -19,6 +19,7 @@ from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.organisms import plan_organisms
 from emodrift.plan.publication import plan_figures
 from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.together import plan_after_visits
 from emodrift.store.entry import Entry
 from emodrift.store.memory import FileDigests
 
@@ -59,6 +60,7 @@ def plan_benchmark(plan: Plan, section: Benchmark, digests: FileDigests) -> None
     if not all(ready):
         return
     signals = [_plan_signals(seed, section, digests) for seed in seeds]
+    plan_after_visits(plan)
     study = plan.study
     compared = plan.add(
         "comparison",

@@ -30,6 +30,9 @@ from emodrift.plan.templates import describe_chat
 from emodrift.store.digest import digest_value
 from emodrift.store.entry import Entry
 
+FITTING = "emodrift.vectors.fitting:fit_vectors"
+JUDGING = "emodrift.judging.verdicts:judge_replies"
+
 
 class Chain(NamedTuple):
     """The lock of a chain, its readings of every checkpoint, and its summaries by stage."""
@@ -147,6 +150,7 @@ def _plan_vectors(
         describe_fitting(plan.study),
         inputs={"activations": {kind: texts[kind] for kind in TEXTS if kind in texts}},
         label=checkpoint.label,
+        code=[FITTING],
     )
 
 
@@ -204,6 +208,7 @@ def _plan_verdicts(plan: Plan, checkpoint: Checkpoint, contrasts: Entry, replies
         inputs={"replies": replies, "contrasts": contrasts},
         context={"connection": describe_connection(plan.study)},
         label=checkpoint.label,
+        code=[JUDGING],
     )
 
 

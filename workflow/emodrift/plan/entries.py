@@ -20,7 +20,7 @@ from emodrift.store.downloads import Download, list_places
 from emodrift.store.entry import Entry, Inputs, entry_exists, list_entries_in, map_inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-JOBS = ("visit", "figures", "publication")
+JOBS = ("visit", "fitting", "judging", "figures", "publication")
 """Stages that make or show other entries."""
 
 
@@ -39,7 +39,7 @@ class Plan:
     by_key
         Key -> entry.
     makers
-        Place of a measurement or a figure -> the visit, or the job over figures, that makes it.
+        Place of an entry -> the job that makes it with others: a visit of measurements, say.
     checkpoints
         All checkpoints of all runs in order; empty while organisms are still to be trained.
     publication
@@ -127,7 +127,7 @@ class Plan:
     def list_needed(self, inputs: Inputs) -> list[Entry]:
         """Entries whose jobs make some inputs, each once.
 
-        Of a measurement or a figure it is its maker; one that is there needs none.
+        Of an entry that a job makes with others it is that job; one that is there needs none.
         """
         needed: dict[str, Entry] = {}
         for entry in list_entries_in(inputs):

@@ -23,7 +23,7 @@ from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import pick_weights
-from emodrift.store.entry import Entry, list_entries_in
+from emodrift.store.entry import Entry
 
 MEGABYTE = 10**6
 LIBRARIES = 1_500 * MEGABYTE
@@ -41,7 +41,7 @@ COPIES = 3
 OF_TABLES = 2 * MEGABYTE
 """Rows of tables for each checkpoint."""
 TRAINING = ("training", "training-base")
-FITTING = ("vectors", "lock")
+FITTING = ("fitting", "lock")
 SUMMARIES = frozenset(stage.name for stage in list_stages().values()) - {"indicators"}
 OPTIMISED = 4
 """Weights, their gradient, and the two moments of the optimiser."""
@@ -118,23 +118,13 @@ class Needs:
         self.plan = plan
         self.rows = count_rows(plan)
         self.checkpoints = {digest_value(c.location): c for c in plan.checkpoints}
-        self.twins = {
-            twin.key
-            for table in plan.of_stage("drift")
-            for twin in list_entries_in(table.inputs["twin"])
-        }
 
     def foresee_memory(self, entry: Entry) -> int:
         """Megabytes of main memory that the job of an entry asks for."""
         return math.ceil(self._estimate(entry) / MEGABYTE)
 
     def name_group(self, entry: Entry) -> str:
-        """What shares a job: a visit, and what is made of its checkpoints alone.
-
-        Vectors of the random twin go with the tables, which alone read them.
-        """
-        if entry.key in self.twins:
-            return "summaries"
+        """What shares a job: a visit, and what is made of its checkpoints alone."""
         makers = (self.plan.makers.get(needed.place) for needed in entry.list_inputs())
         return f"visit-{next(filter(None, makers), entry).key}"
 

@@ -10,8 +10,8 @@ from emodrift.config.running import Panel
 from emodrift.config.study import Study
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import Plan
+from emodrift.plan.together import plan_together
 from emodrift.show.figures import Declaration, list_figures
-from emodrift.store.digest import make_key
 from emodrift.store.entry import Entry
 
 DRAWING = "emodrift.show.figure:draw_figure"
@@ -48,26 +48,8 @@ def plan_figures(
             code=[DRAWING, f"emodrift.show.figures.{figure}"],
         )
     if entries:
-        _plan_drawing(plan, entries)
+        plan_together(plan, list(entries.values()))
     return entries
-
-
-def _plan_drawing(plan: Plan, figures: Mapping[str, Entry]) -> None:
-    """The job that draws what is missing of a study's figures."""
-    missing = [name for name, entry in figures.items() if not plan.is_made(entry)]
-    places = [entry.place for entry in figures.values()]
-    tables = {e.place: e for figure in figures.values() for e in figure.list_inputs()}
-    drawing = plan.keep(
-        Entry(
-            "figures",
-            make_key(stage="figures", figures=sorted(places)),
-            {},
-            {"tables": tuple(tables.values())},
-            {"figures": [entry.describe() for entry in figures.values()]},
-            ", ".join(missing or figures),
-        )
-    )
-    plan.makers |= dict.fromkeys(places, drawing)
 
 
 def _check_panel(

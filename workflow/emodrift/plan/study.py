@@ -17,6 +17,7 @@ from emodrift.plan.measurements import Desk, plan_visits
 from emodrift.plan.organisms import plan_organisms
 from emodrift.plan.publication import plan_figures, plan_publication
 from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.together import plan_after_visits
 from emodrift.plan.training import plan_training
 from emodrift.plan.variants import plan_sensitivity, plan_variants
 from emodrift.store.entry import Entry
@@ -127,5 +128,6 @@ def plan_over_checkpoints(
     if study.sensitivity:
         summaries["sensitivity"] = plan_sensitivity(plan, reference, contrasts, variants, desk)
     plan_visits(plan, desk)
+    plan_after_visits(plan)
     figures = plan_figures(plan, summaries, reference)
     plan.publication = plan_publication(plan, summaries, figures, chain.lock)

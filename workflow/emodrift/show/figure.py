@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,41 +17,12 @@ from emodrift.show.figures import list_figures
 from emodrift.show.scene import Reference, Scene
 from emodrift.show.style import apply_style
 from emodrift.stage import OPTIONAL
-from emodrift.store.entry import Entry, entry_exists, map_inputs, write_entry
 
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
     "png": {"Software": None},
 }
-
-
-def draw_missing(
-    figures: Sequence[Mapping[str, Any]], store: Path, out: Path | None = None
-) -> None:
-    """Draw what is missing of some figures, each an entry of its own.
-
-    Parameters
-    ----------
-    figures
-        Entries as plain values; ``params`` and ``inputs`` are arguments of :func:`draw_figure`.
-    store
-        Root of the store.
-    out
-        Folder for ``images``, the figures as SVG by name, for Snakemake's report.
-    """
-    for values in figures:
-        entry = Entry(**values)
-        place = store / entry.place
-        if not entry_exists(place):
-            logging.info("draw %s", entry.label)
-            described = {name: value for name, value in values.items() if name != "label"}
-            with write_entry(place, described) as scratch:
-                inputs = map_inputs(entry.inputs, store.joinpath)
-                draw_figure(**entry.params, **inputs, out=scratch)
-        if out:
-            (out / "images").mkdir(exist_ok=True)
-            shutil.copyfile(place / "figure.svg", out / "images" / f"{entry.label}.svg")
 
 
 def draw_figure(

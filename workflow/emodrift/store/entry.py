@@ -129,9 +129,9 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     path
         Final directory of the entry, ``<store>/<stage>/<key>``.
     manifest
-        Stage, key, inputs and params; seconds, versions, machine and digests are added: ``files``,
-        the digest of each file, ``content``, that of all files, and ``seal``, that of the manifest
-        itself.
+        Stage, key, inputs and params; a label is left out. Seconds, versions, machine and digests
+        are added: ``files``, the digest of each file, ``content``, that of all files, and ``seal``,
+        that of the manifest itself.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
             yield scratch
             files = digest_files(scratch)
             record = {
-                **manifest,
+                **_drop_label(manifest),
                 "seconds": round(time.monotonic() - started, 2),
                 "packages": _list_versions(),
                 "python": platform.python_version(),
@@ -194,8 +194,7 @@ def adopt_entry(store: Path, entry: Entry, former: str) -> None:
         The former entry is broken, or the disk is full or not to be written.
     """
     path, source = store / entry.place, store / entry.stage / former
-    described = {name: value for name, value in entry.describe().items() if name != "label"}
-    record = {**read_manifest(source), **described, "adopted_from": former}
+    record = {**read_manifest(source), **_drop_label(entry.describe()), "adopted_from": former}
     record = json.loads(json.dumps(record))
     scratch = name_scratch(path)
     try:
@@ -261,6 +260,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def list_entries(store: Path) -> list[Path]:
     """Directories of all finished entries in a store."""
     return sorted(manifest.parent for manifest in store.glob(f"*/[!.]*/{MANIFEST}"))
+
+
+def _drop_label(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in described.items() if name != "label"}
 
 
 def _move_into_place(scratch: Path, path: Path) -> None:

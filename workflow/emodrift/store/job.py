@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emodrift.errors import EmodriftError
 from emodrift.store.downloads import note_downloads, release_downloads
-from emodrift.store.entry import map_inputs, write_entry
+from emodrift.store.entry import entry_exists, map_inputs, write_entry
 from emodrift.store.files import remove
 from emodrift.store.partial import locate_partial
 
@@ -62,18 +62,14 @@ def open_job(snakemake: Any) -> Iterator[Job]:
     entry = dict(snakemake.params.entry)
     final = Path(str(snakemake.output[0])).parent
     store = final.parent.parent
+    needs = entry.pop("downloads", {})
     log = Path(str(snakemake.log[0])) if snakemake.log else None
     _log_to(log)
     logging.info("%s: %s", entry["stage"], entry["label"])
-    inputs = map_inputs(entry["inputs"], store.joinpath)
     try:
-        needs = entry.pop("downloads", {})
         note_downloads(needs, store, f"{entry['stage']}/{entry['key']}")
-        with write_entry(final, {k: v for k, v in entry.items() if k != "label"}) as out:
-            params = entry["params"] | entry["context"]
-            params.pop("locations", None)
-            partial = locate_partial(final)
-            yield Job(params, inputs, out, partial, store, entry["code"], entry["label"])
+        with _unpack(entry, store) as job:
+            yield job
         release_downloads(needs, store)
     except EmodriftError as error:
         line = f"emodrift: error in {entry['stage']} of {entry['label']}: {error}"
@@ -82,6 +78,27 @@ def open_job(snakemake: Any) -> Iterator[Job]:
             with contextlib.suppress(OSError):
                 log.with_suffix(REFUSED).write_text(line, encoding="utf-8")
         raise SystemExit(1) from None
+
+
+def make_missing(
+    entries: Iterable[Mapping[str, Any]], store: Path, make: Callable[[Job], None]
+) -> None:
+    """Make what is missing of some entries.
+
+    Parameters
+    ----------
+    entries
+        Entries as plain values (:meth:`emodrift.store.entry.Entry.describe`).
+    store
+        Root of the store.
+    make
+        Is called with each as a job of its own.
+    """
+    for entry in entries:
+        if not entry_exists(store / entry["stage"] / entry["key"]):
+            logging.info("%s: %s", entry["stage"], entry["label"])
+            with _unpack(entry, store) as job:
+                make(job)
 
 
 def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> None:
@@ -114,6 +131,24 @@ def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> Non
             job.attempt = job.restart_times + 1
 
     executor.handle_job_error = handle_job_error
+
+
+@contextlib.contextmanager
+def _unpack(entry: Mapping[str, Any], store: Path) -> Iterator[Job]:
+    """A described entry as a job, which is written when the block ends well."""
+    final = store / entry["stage"] / entry["key"]
+    params = {**entry["params"], **entry["context"]}
+    params.pop("locations", None)
+    with write_entry(final, entry) as out:
+        yield Job(
+            params,
+            map_inputs(entry["inputs"], store.joinpath),
+            out,
+            locate_partial(final),
+            store,
+            entry["code"],
+            entry["label"],
+        )
 
 
 def _log_to(path: Path | None) -> None:
