@@ -12,6 +12,7 @@ import xarray as xr
 import yaml
 from safetensors import safe_open
 
+from emodrift.config.fields import DISCOVERED, RIVAL_NAMES
 from emodrift.config.reading import parse_study
 from emodrift.drift.table import write_table
 from emodrift.errors import EmodriftError
@@ -20,6 +21,7 @@ from emodrift.exports.formats import BLOCK_LISTS, FORMATS
 from emodrift.exports.locked import LockedVectors, read_locked
 from emodrift.exports.tables import export_tables
 from emodrift.measure.arrays import save_array
+from emodrift.measure.names import FOUND, RIVALS
 from emodrift.plan.entries import Plan
 from emodrift.store.entry import Entry, write_entry
 from tests.conftest import STUDY, make_llama
@@ -76,6 +78,22 @@ def test_a_lock_entry_is_read_with_its_bundles_and_the_unit_of_strength(tmp_path
     assert found.kind == ("emotion", "emotion", "random", "bundle")
     np.testing.assert_allclose(found.direction[3, :2], np.sqrt(0.5), rtol=1e-6)
     assert (found.layer, found.residual_norm, found.key) == (LAYER, NORM, "k")
+
+
+def test_what_was_discovered_goes_with_the_lock(tmp_path):
+    lock, rows = store_lock(tmp_path), np.eye(2, HIDDEN, k=5, dtype=np.float32)
+    with write_entry(tmp_path / "discovery/d", {}) as out:
+        (out / FOUND).write_text(json.dumps({DISCOVERED: ["worried"]}))
+        rivals = xr.Dataset(
+            {"direction": (("rival", "hidden"), rows)},
+            coords={"rival": np.array(RIVAL_NAMES, dtype=object), "layer": LAYER},
+        )
+        save_array(rivals, out / RIVALS)
+    alone, found = read_locked(lock), read_locked(lock, discovery=tmp_path / "discovery/d")
+    assert found.name == (*alone.name, DISCOVERED, *RIVAL_NAMES)
+    assert found.kind == (*alone.kind, "bundle", "rival", "rival")
+    np.testing.assert_allclose(found.direction[4], alone.direction[1])
+    np.testing.assert_allclose(found.direction[5:], rows)
 
 
 def test_safetensors_hold_a_vector_for_each_name_and_say_where_it_belongs(vectors, tmp_path):

@@ -151,11 +151,17 @@ COMMANDS: dict[Any, dict[str, Any]] = {
 def _export_vectors(plan: Plan, form: Format, out: Path, strength: float | None) -> list[Path]:
     from emodrift.checkpoints.checkpoint import find_reference
     from emodrift.exports.formats import FORMATS
-    from emodrift.exports.locked import find_lock, read_locked
+    from emodrift.exports.locked import find_discovery, find_lock, read_locked
 
     reference = find_reference(plan.checkpoints, plan.study.reference)
-    lock = plan.store / find_lock(plan).place
-    vectors = read_locked(lock, _find_type(reference.location), reference.label)
+    lock = find_lock(plan)
+    found = find_discovery(plan, lock)
+    vectors = read_locked(
+        plan.store / lock.place,
+        _find_type(reference.location),
+        reference.label,
+        plan.store / found.place if found else None,
+    )
     out.mkdir(parents=True, exist_ok=True)
     return FORMATS[form](vectors, out, strength)
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from emodrift.errors import EmodriftError
 from emodrift.measure.arrays import read_norms
-from emodrift.measure.directions import open_bundles, open_lock, pick_directions
+from emodrift.measure.directions import (
+    open_bundles,
+    open_discovered,
+    open_lock,
+    open_rivals,
+    pick_directions,
+)
 from emodrift.plan.entries import Plan
 from emodrift.store.entry import Entry, read_manifest
 
@@ -25,7 +31,7 @@ class LockedVectors:
     Parameters
     ----------
     name, kind
-        Of each direction; a kind is ``emotion``, ``bundle`` or ``random``.
+        Of each direction; a kind is ``emotion``, ``bundle``, ``rival`` or ``random``.
     direction
         (direction, hidden), float32, unit length.
     center
@@ -118,8 +124,16 @@ def find_lock(plan: Plan) -> Entry:
     return lock
 
 
-def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVectors:
-    """Emotions, bundles and random directions of a lock entry.
+def find_discovery(plan: Plan, lock: Entry) -> Entry | None:
+    """What was discovered beside a lock; None where a study has no such section."""
+    found = plan.of_stage("discovery")
+    return next((entry for entry in found if entry.inputs["lock"] == lock), None)
+
+
+def read_locked(
+    lock: Path, model: str = "", reference: str = "", discovery: Path | None = None
+) -> LockedVectors:
+    """Emotions, bundles and random directions of a lock entry, and what a discovery adds.
 
     Parameters
     ----------
@@ -127,6 +141,8 @@ def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVecto
         Entry of the lock stage, in its store.
     model, reference
         See :class:`LockedVectors`.
+    discovery
+        Entry of the discovery stage: its bundle, and the rival directions of harm and refusal.
 
     Raises
     ------
@@ -134,14 +150,20 @@ def read_locked(lock: Path, model: str = "", reference: str = "") -> LockedVecto
         There is no finished entry.
     """
     manifest = read_manifest(lock)
-    locked, bundles = open_lock(lock), open_bundles(lock)
-    names = [*map(str, locked["name"].values), *bundles]
+    locked = open_lock(lock)
+    bundles = [*open_bundles(lock), *open_discovered(discovery)]
+    rivals = [str(name) for name in open_rivals(discovery)["rival"].values] if discovery else []
+    names = [*map(str, locked["name"].values), *bundles, *rivals]
     store = lock.parent.parent
     norms = read_norms([store / place for place in manifest["inputs"]["activations"]["gradients"]])
     return LockedVectors(
         name=tuple(names),
-        kind=(*map(str, locked["kind"].values), *["bundle"] * len(bundles)),
-        direction=pick_directions(lock, names).values.astype(np.float32),
+        kind=(
+            *map(str, locked["kind"].values),
+            *["bundle"] * len(bundles),
+            *["rival"] * len(rivals),
+        ),
+        direction=pick_directions(lock, names, discovery).values.astype(np.float32),
         center=locked["center"].values.astype(np.float32),
         layer=int(locked["layer"]),
         residual_norm=float(norms.sel(layer=int(locked["layer"]))),
