@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from benchmarks.real_model import list_detectors, score_runs
+from emodrift.cli.results import Format, export_study
 from emodrift.config.reading import read_study
 from emodrift.models.loading import load_network
 from emodrift.plan.study import plan_study
@@ -105,6 +107,14 @@ def test_the_bundle_is_found_on_prompts_that_it_is_not_reported_on(published):
     assert {"caution", "discovered", "harm", "refusal"} <= set(rivals["concept"])
     reference = rivals[rivals["checkpoint"] == rivals["checkpoint"].min()]
     assert (reference.loc[~reference["concept"].str.contains("refitted"), "cosine"] == 1).all()
+
+
+def test_what_was_discovered_is_exported_with_the_lock(published, tmp_path, monkeypatch):
+    monkeypatch.chdir(published.parents[1])
+    export_study(Path("config/study.yaml"), Format.SAFETENSORS, tmp_path)
+    vectors = load_file(tmp_path / "vectors.safetensors")
+    assert vectors.keys() >= {"afraid", "caution", "discovered", "harm", "refusal", "random-0"}
+    assert all(np.linalg.norm(v) == pytest.approx(1, abs=1e-5) for v in vectors.values())
 
 
 def test_detectors_are_scored_on_adapters(published, monkeypatch):
