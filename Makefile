@@ -43,7 +43,7 @@ fuzz: $(SETUP)  ## 10,000 random configs, specifiers and checkpoints: never a tr
 	EMODRIFT_FUZZ=20 $(BIN)/python -m pytest tests/unit/test_fuzz.py
 
 reliability: $(SETUP)  ## try every fault of docs/reliability.md and write its table
-	$(BIN)/python -m tests.reliability
+	EMODRIFT_KILLS=100 $(BIN)/python -m tests.reliability
 
 docs: $(SETUP)  ## write the generated pages, the graph and the record of keys again
 	$(BIN)/python -m emodrift.config.reference

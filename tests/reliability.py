@@ -140,6 +140,14 @@ FAULTS = {
             ),
         ),
     ),
+    "Runs": (
+        Fault(
+            "a study killed with `kill -9` at random moments, from contrast data to publication",
+            "no finished entry is lost, no half one looks finished; the tables are those of a "
+            "study that is left alone",
+            "workflow/test_kills.py",
+        ),
+    ),
 }
 
 
@@ -176,8 +184,9 @@ def count_cases(fault: Fault, tried: dict[str, list[bool]]) -> tuple[int, int]:
 def weigh() -> dict[str, int]:
     """Test -> the cases that it draws by itself."""
     from tests.unit.test_fuzz import CASES, FACTOR
+    from tests.workflow.test_kills import KILLED
 
-    return {name: number * FACTOR for name, number in CASES.items()}
+    return {name: number * FACTOR for name, number in CASES.items()} | KILLED
 
 
 def read_rows(page: str) -> dict[str, tuple[int, int]]:

@@ -32,7 +32,7 @@ from emodrift.models.memory import TokenBudget
 from emodrift.models.prompts import encode_prompts
 from emodrift.plan.study import plan_study
 from emodrift.store.entry import entry_exists, write_entry
-from tests.conftest import STUDY, save_checkpoint
+from tests.conftest import STUDY, save_checkpoint, write_stand_in
 
 LOADING = {"device": "cpu", "allow_pickle": False, "batch_tokens": 16}
 ONE_BY_ONE = 1
@@ -280,6 +280,18 @@ def test_what_is_there_is_not_counted(plan):
         (out / "file").write_text("")
     rest = estimate_study(planned, 2, pace=PACE)
     assert rest.work.tokens == pytest.approx(whole.work.tokens - first.work.tokens)
+
+
+def test_where_a_lock_that_is_made_again_decides_what_is_left_the_estimate_is_from_above(plan):
+    planned = plan()
+    write_stand_in(planned, planned.awaited[0])
+    planned = plan()
+    assert [entry.stage for entry in planned.awaited] == ["lock"]
+    words = describe(estimate_study(planned, 2, pace=PACE), 2)
+    assert " About " in words and "the same" not in words
+    write_stand_in(planned, planned.of_stage("responses")[0])
+    words = describe(estimate_study(planned, 2, pace=PACE), 2)
+    assert " At most " in words and words.endswith("the same comes out of lock as before.")
 
 
 def test_the_machine_is_probed_only_where_nothing_like_it_was_measured(plan):

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import time
 
 import pandas as pd
 import pytest
@@ -266,25 +264,3 @@ def test_a_variant_runs_what_it_changes_and_what_follows(study):
     compared = {"drift": 1, "evocation": 1, "coupling": 1, "sensitivity": 1}
     compared |= {"indicators": 2}  # the study's own without replies, too
     assert study.list_jobs() == {"lock": 1, "visit": 1} | compared | SHOWN
-
-
-def test_a_killed_run_leaves_nothing_that_looks_finished_and_goes_on(study):
-    save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
-    store = study.folder / "results/store"
-    finished = {m.parent for m in store.glob("*/*/manifest.json")}
-    run = study.start()
-    try:
-        deadline = time.monotonic() + 120
-        while not (begun := [p for p in store.glob("*/.*") if p.is_dir()]):
-            assert time.monotonic() < deadline and run.poll() is None
-            time.sleep(0.02)
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    keys = {path.name.split(".")[1] for path in begun}
-    now = {m.parent for m in store.glob("*/[!.]*/manifest.json")}
-    assert finished <= now
-    assert not keys & {entry.name for entry in now}
-    study.run()
-    assert keys <= {m.parent.name for m in store.glob("*/[!.]*/manifest.json")}
-    assert study.list_jobs() == {}

@@ -18,7 +18,7 @@ from emodrift.cost.pace import UNCOUNTABLE, Pace, finds_gpu, learn_pace, probe_m
 from emodrift.cost.shapes import Shape
 from emodrift.cost.work import Work
 from emodrift.plan.entries import JOBS, Plan
-from emodrift.plan.measurements import CODE
+from emodrift.plan.measurements import CODE, SOURCES
 from emodrift.plan.together import TOGETHER
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
@@ -63,7 +63,9 @@ class Estimate(NamedTuple):
 
     checkpoints: that have measurements to make. tasks: missing entries. pace: None where nothing
     was counted. untimed: who does the work where no time is judged, such as ``a GPU``; else empty.
-    ahead: whether checkpoints that are still to be trained stand in.
+    ahead: whether checkpoints that are still to be trained stand in. awaited: stages that are to be
+    made again, and by whose former content checkpoints here were measured: where it comes out the
+    same, less is to be done.
     """
 
     checkpoints: int
@@ -71,6 +73,7 @@ class Estimate(NamedTuple):
     pace: Pace | None
     untimed: str
     ahead: bool
+    awaited: tuple[str, ...] = ()
 
     @property
     def work(self) -> Work:
@@ -140,7 +143,9 @@ def estimate_study(
         _judge(e, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
         for e in missing
     ]
-    return Estimate(counted.checkpoints, tasks, pace, untimed, ahead is not None)
+    return Estimate(
+        counted.checkpoints, tasks, pace, untimed, ahead is not None, _list_awaited(plan)
+    )
 
 
 def list_missing(plan: Plan) -> list[Entry]:
@@ -179,9 +184,9 @@ def describe(estimate: Estimate, cores: int) -> str:
         return f"{line} How long {estimate.untimed} takes is not estimated."
     if all(task.seconds is None for task in estimate.tasks):
         return line
-    line += f" About {format_minutes(estimate.seconds / cores)} on {cores} " + (
-        "core" if cores == 1 else "cores"
-    )
+    line += f" {'At most' if estimate.awaited else 'About'} "
+    line += f"{format_minutes(estimate.seconds / cores)} on {cores} "
+    line += "core" if cores == 1 else "cores"
     pace = estimate.pace or Pace(0, 0, cores)
     if pace.reading:
         line += f", which do {format_count(pace.reading)} operations a second in a probe"
@@ -189,7 +194,11 @@ def describe(estimate: Estimate, cores: int) -> str:
         learned = ", ".join(sorted(pace.learned))
         line += f"; judged by what was measured here before: {learned}"
     missed = {t.stage for t in estimate.tasks if t.stage in MEASURED and t.work is None}
-    return line + (f"; not counted: {', '.join(sorted(missed))}" if missed else "") + "."
+    if missed:
+        line += f"; not counted: {', '.join(sorted(missed))}"
+    if estimate.awaited:
+        line += f"; less where the same comes out of {' and '.join(estimate.awaited)} as before"
+    return f"{line}."
 
 
 def format_count(number: float) -> str:
@@ -214,6 +223,13 @@ def look_back(store: Path, stage: str) -> Habit:
         return Habit(None, None)
     took = [json.loads(path.read_text()).get("seconds", 0.0) for path in finished]
     return Habit(median(took), median(measure_size(path.parent) for path in finished))
+
+
+def _list_awaited(plan: Plan) -> tuple[str, ...]:
+    """Stages on whose content measurements rest that are awaited though there are measurements."""
+    there = any(any((plan.store / stage).glob(f"[!.]*/{MANIFEST}")) for stage in CODE)
+    found = dict.fromkeys(e.stage for e in plan.awaited if e.stage in SOURCES)
+    return tuple(found) if there else ()
 
 
 def _count(plan: Plan, folder: Path) -> Counted:
