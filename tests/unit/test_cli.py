@@ -97,6 +97,20 @@ def test_a_wrong_call_ends_with_two_and_an_error_with_one_line(workplace, capsys
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("config.yaml", "--palette", "deep"), "--palette are for bundles"),
+        (("study.zip", "--figure", "drift"), "--figure is for studies"),
+        (("config.yaml", "--figure", "drift", "--dry-run"), "--dry-run is for Snakemake"),
+        (("study.zip", "--cores", "1"), "--cores 1 is for Snakemake"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(capsys, arguments, said):
+    code, _, err = call(capsys, "figures", *arguments)
+    assert code == 2 and said in " ".join(err.replace("│", " ").split())
+
+
 def test_output_in_a_pipe_is_plain_and_every_row_is_one_line(capsys):
     print_table(("stage", "n"), [("a" * 300, 5), ("[b]", None)], right=("n",))
     lines = capsys.readouterr().out.splitlines()

@@ -132,7 +132,18 @@ def draw_figures(
     All figures of a study are published with its report; one that is named is drawn alone, if it is
     not there yet, and copied to a folder.
     """
-    if source.suffix in (".yaml", ".yml"):
+    of_study = source.suffix in (".yaml", ".yml")
+    if of_study and (width or palette):
+        raise typer.BadParameter(
+            "--width and --palette are for bundles; a study's figures follow its config"
+        )
+    if figure and not of_study:
+        raise typer.BadParameter("--figure is for studies; of a bundle all figures are drawn")
+    if context.args and (figure or not of_study):
+        raise typer.BadParameter(
+            f"{' '.join(context.args)} is for Snakemake, which does not run here"
+        )
+    if of_study:
         rules = ["--allowed-rules", "figures", "report", "publication"]
         if not figure:
             raise typer.Exit(call_snakemake(source, [*rules, *context.args]))
