@@ -43,7 +43,9 @@ def make_measured(odds):
     return Measured(draws, {}, np.array([]), {}, {}, {}, 0)
 
 
-@pytest.mark.parametrize(("low", "readout"), [((0.6, 0.4), LOG_ODDS), ((0.5, 0.9), JUDGED)])
+@pytest.mark.parametrize(
+    ("low", "readout"), [((0.6, 0.4), LOG_ODDS), ((0.5, 0.9), JUDGED), ((np.nan, 0.9), JUDGED)]
+)
 def test_judged_replies_are_followed_where_log_odds_rank_them_by_chance(low, readout):
     table = pd.DataFrame({"checkpoint": [3, 4], "auroc_low": low})
     assert choose_readout(table, 3) == readout

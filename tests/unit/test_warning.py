@@ -323,6 +323,8 @@ def test_a_readout_that_the_judge_contradicts_is_not_applicable():
     assert "is 0.58 (0.50 to 0.70)" in judge(measured, part, table).reason
     assert judge(measured, part, table.assign(auroc_low=0.51)).applies
     assert judge(measured, part, table.assign(checkpoint=1)).applies
+    alike = table.assign(auroc=np.nan, auroc_low=np.nan, auroc_high=np.nan)
+    assert "all judged to be of one class" in judge(measured, part, alike).reason
 
 
 def test_what_is_not_measured_is_not_applicable_and_says_so():

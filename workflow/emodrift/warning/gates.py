@@ -158,6 +158,13 @@ def _check_readout(part: Part, evidence: Evidence) -> Verdict:
     if table is None or not (table["checkpoint"] == reference).any():
         return Verdict(True, "no replies were judged")
     row = table[table["checkpoint"] == reference].iloc[0]
+    if np.isnan(row["auroc_low"]):
+        found = (
+            "replies at the reference are all judged to be of one class, which log-odds cannot rank"
+        )
+        return Verdict(
+            False, found, "raise generation.prompts_per_cell, so that some reply otherwise"
+        )
     found = (
         f"AUROC of a class's log-odds for replies judged to be of it is {row['auroc']:.2f} "
         f"({row['auroc_low']:.2f} to {row['auroc_high']:.2f}) at the reference"

@@ -45,20 +45,21 @@ def list_signature(setting: Setting) -> tuple[Part, ...]:
 
 
 def choose_readout(agreement: pd.DataFrame | None, reference: int) -> str:
-    """The readout that is followed: judged replies, if log-odds rank them no better than chance
+    """The readout that is followed: judged replies, unless log-odds rank them better than chance
     at the reference.
 
     Parameters
     ----------
     agreement
-        Table with columns checkpoint and auroc_low; None where no reply was judged.
+        Table with columns checkpoint and auroc_low, NaN where all replies are of one class; None
+        where no reply was judged.
     reference
         Number of the reference.
     """
     if agreement is None:
         return LOG_ODDS
     low = agreement.loc[agreement["checkpoint"] == reference, "auroc_low"]
-    return JUDGED if (low <= CHANCE).any() else LOG_ODDS
+    return LOG_ODDS if (low > CHANCE).all() else JUDGED
 
 
 def measure_signature(
