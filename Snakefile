@@ -18,9 +18,11 @@ from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
 from emodrift.store.stamps import forget_incomplete
 from emodrift.config.reading import parse_study
+from emodrift.plan.graph import read_meanings
 from emodrift.plan.jobs import forget_unmade
 from emodrift.plan.needs import Needs
 from emodrift.plan.study import plan_study
+from emodrift.plan.until import is_known, list_until
 from emodrift.plan.disk import check_free_space
 
 if not workflow.overwrite_configfiles:

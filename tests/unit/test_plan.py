@@ -11,6 +11,7 @@ from emodrift.errors import EmodriftError
 from emodrift.plan.jobs import forget_unmade
 from emodrift.plan.measurements import SHARING
 from emodrift.plan.study import plan_study
+from emodrift.plan.until import is_known, list_until
 from emodrift.store.entry import entry_exists, write_entry
 from tests.conftest import STUDY, save_checkpoint, write_stand_in
 
@@ -163,6 +164,35 @@ def test_a_job_over_entries_reads_what_the_missing_ones_are_made_from(plan):
     assert before.context == after.context and len(after.context["entries"]) == 2
     asked = {entry.place for entry in before.list_inputs()} - {e.place for e in after.list_inputs()}
     assert asked == {entry.place for entry in fitted.list_inputs()}
+
+
+def list_asked(planned, *rules):
+    return [entry.label for entry in list_until(planned, rules)]
+
+
+def test_what_until_asks_for_is_known_once_nothing_of_it_rests_on_what_is_awaited(plan):
+    rules = ("contrasts", "lock", "visit", "drift")
+
+    def list_known():
+        return [name for name in rules if is_known(plan(6), (name,))]
+
+    assert list_known() == ["contrasts"] and not is_known(plan(6), ("contrasts", "lock"))
+    write_stand_in(plan(6), plan(6).awaited[0])
+    assert list_known() == ["contrasts", "lock"]  # of visits only the first is known
+    write_stand_in(plan(6), plan(6).awaited[0])
+    assert list_known() == list(rules)
+
+
+def test_until_asks_for_jobs_of_which_something_is_missing(plan):
+    planned = settle(plan, number=6)
+    first, *rest = list_asked(planned, "visit")
+    assert first == "sft step 0, random twin of sft step 0" and len(rest) == 2
+    for entry in planned.of_stage("visit")[0].context["checkpoints"]:
+        for values in entry["entries"]:
+            write_stand_in(planned, planned.entries[f"{values['stage']}/{values['key']}"])
+    assert list_asked(planned, "visit") == rest
+    with pytest.raises(EmodriftError, match="--until: study tiny has no judging or training_base"):
+        list_until(planned, ("training_base", "judging"))
 
 
 def test_external_evals_are_keyed_by_the_files_that_match(plan, tmp_path):

@@ -17,6 +17,7 @@ STUDY = or_fail(parse_study, config, ", ".join(map(str, workflow.configfiles)) o
 PUBLISHED = RESULTS / STUDY.name
 PLANS = []
 TELLERS = []
+UNTIL = set()
 
 
 def plan():
@@ -95,16 +96,35 @@ def tell_cost():
     TELLERS[0].tell_cost(plan())
 
 
+def take_until():
+    """Rules of ``--until``, taken over from Snakemake.
+
+    It would look for their jobs before what later keys rest on is there, and find none.
+    """
+    asked = workflow.dag.untilrules & read_meanings().keys()
+    workflow.dag.untilrules -= asked
+    UNTIL.update(asked)
+    return UNTIL
+
+
 def published(wildcards):
-    """Target: the study's publication, known once what later keys rest on is there."""
-    tell_cost()
-    passed = set()
+    """Target: the study's publication, or the entries of rules that are asked for by ``--until``.
+
+    It is known once what later keys rest on is there.
+    """
+    until, passed = take_until(), set()
+    if not until:
+        tell_cost()
     while plan().awaited and not workflow.dryrun:
+        if until and is_known(plan(), until):
+            break
         milestone = name_awaited(plan())
         if milestone in passed:
             raise WorkflowError(f"emodrift: error: {plan().awaited[0].place} was not made")
         passed.add(milestone)
         checkpoints.milestone.get(key=milestone)
+    if until:
+        return list_manifests(or_fail(list_until, plan(), until))
     if plan().publication is None:
         return list_manifests(plan().awaited)
     return PUBLISHED / ".published" / plan().publication.key
