@@ -112,7 +112,7 @@ def test_away_from_the_reference_gradients_begin_at_the_locked_layer(plan):
     assert list_layers(settle(plan, steering=everywhere)) == [0, 0]
 
 
-def test_small_checkpoints_of_a_run_share_jobs(plan):
+def test_small_checkpoints_share_jobs(plan):
     first, *rest = plan(6).of_stage("visit")
     assert [len(v.context["checkpoints"]) for v in rest] == [SHARING, 6 - SHARING]
     assert len(first.context["checkpoints"]) == 2

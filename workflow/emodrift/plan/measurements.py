@@ -37,7 +37,7 @@ SMALL = 2e7
 longer than measuring them.
 """
 SHARING = 4
-"""Small checkpoints of a run in one job."""
+"""Small checkpoints in one job."""
 
 
 @dataclass
@@ -235,7 +235,7 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
     Parameters
     ----------
     sharing
-        Small checkpoints of a run in one job.
+        Small checkpoints in one job.
     """
     kept = plan.study.compute.keep_downloads
     for group in share_jobs(list(desk.sampled.values()), kept, sharing):
@@ -248,26 +248,26 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
 def share_jobs(
     asked: Sequence[Asked], keep_downloads: bool, sharing: int = SHARING
 ) -> list[list[Asked]]:
-    """Checkpoints by job: small ones of a run together, all ways of loading one together.
+    """Checkpoints by job: small ones together, all ways of loading one together.
 
     Downloads that are not kept are each measured, and deleted, by a job of their own.
     """
     of_checkpoint: dict[str, list[Asked]] = {}
     for one in asked:
         of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
-    jobs: list[list[Asked]] = []
-    open_jobs: dict[str, list[list[Asked]]] = {}
+    jobs: list[list[list[Asked]]] = []
+    shared: list[list[Asked]] = []
     for ways in of_checkpoint.values():
         checkpoint = ways[0].checkpoint
         small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
-        small = small and (keep_downloads or not checkpoint.downloads)
-        mates = open_jobs.setdefault(checkpoint.run, [])
-        if not (small and mates and len(mates) < sharing):
-            open_jobs[checkpoint.run] = mates = []
-            jobs.append([])
-        mates.append(ways)
-        jobs[-1] = [one for mate in mates for one in mate]
-    return jobs
+        if not small or (checkpoint.downloads and not keep_downloads):
+            jobs.append([ways])
+            continue
+        if len(shared) % sharing == 0:
+            shared = []
+            jobs.append(shared)
+        shared.append(ways)
+    return [[one for ways in job for one in ways] for job in jobs]
 
 
 def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) -> Entry | None:
