@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from emodrift.plan.measurements import SHARING
 from emodrift.plan.study import plan_study
 from emodrift.plan.until import is_known, list_until
 from emodrift.store.entry import entry_exists, write_entry
+from emodrift.store.files import name_scratch
 from tests.conftest import STUDY, save_checkpoint, write_stand_in
 
 MEASURED = ("activations", "gradients", "responses", "replies")
@@ -134,6 +136,20 @@ def test_a_visit_is_made_again_when_one_of_its_measurements_is_gone(plan):
     shutil.rmtree(planned.store / planned.of_stage("responses")[0].place)
     forget_unmade(planned)
     assert [entry_exists(visit) for visit in visits] == [True, False]
+
+
+def test_scratch_of_a_job_that_was_killed_when_it_had_made_all_is_cleared(plan):
+    planned = settle(plan)
+    for entry in planned.entries.values():
+        if entry.stage in MEASURED:
+            write_stand_in(planned, entry)
+    visit = planned.store / planned.of_stage("visit")[0].place
+    living = name_scratch(visit)
+    dead = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+    for scratch in (living, dead):
+        scratch.mkdir(parents=True)
+    forget_unmade(planned)
+    assert living.is_dir() and not dead.exists()
 
 
 def test_measurements_that_are_there_need_no_visit(plan):

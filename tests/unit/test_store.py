@@ -178,7 +178,7 @@ def test_of_some_entries_those_that_are_missing_are_made(tmp_path):
     described = [
         {"stage": "vectors", "key": key, "params": {"seed": 1}, "context": {"locations": []}}
         | {"inputs": {"texts": ["activations/x"]}, "label": f"step {key}", "code": ""}
-        for key in ("0a", "0b", "0c")
+        for key in ("0a", "0b", "0c", "0d")
     ]
     with write_entry(tmp_path / "vectors/0b", described[1]):
         pass
@@ -189,9 +189,10 @@ def test_of_some_entries_those_that_are_missing_are_made(tmp_path):
         if job.label == "step 0c":
             raise EmodriftError("not to be fitted")
 
-    with pytest.raises(EmodriftError, match="not to be fitted"):
+    with pytest.raises(EmodriftError, match=r"^vectors of step 0c: not to be fitted$"):
         make_missing(described, tmp_path, make)
     assert (tmp_path / "vectors/0a/made").read_text() == "step 0a"
+    assert (tmp_path / "vectors/0d/made").read_text() == "step 0d"
     assert "label" not in read_manifest(tmp_path / "vectors/0a")
     assert not (tmp_path / "vectors/0b/made").exists() and not (tmp_path / "vectors/0c").exists()
 

@@ -1,5 +1,9 @@
 """The one exception a user is meant to read."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 LONGEST = 500
 END = 150
 
@@ -24,3 +28,19 @@ class EmodriftError(Exception):
         if len(line) > LONGEST:
             line = f"{line[: LONGEST - END - 3]} … {line[-END:]}"
         super().__init__(line)
+
+
+def raise_worst(failures: Sequence[EmodriftError], what: str) -> None:
+    """Raise the first failure that another try would not mend, else the first, if there are any.
+
+    Parameters
+    ----------
+    failures
+        Of several things that were tried one after the other.
+    what
+        What these are, in the plural.
+    """
+    if failures:
+        more = f" (and {len(failures) - 1} more {what})" if len(failures) > 1 else ""
+        worst = next((f for f in failures if not f.passes), failures[0])
+        raise type(worst)(f"{worst}{more}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emodrift.corpus.reading import load_part, load_prompts, load_replies
-from emodrift.errors import EmodriftError
+from emodrift.errors import EmodriftError, raise_worst
 from emodrift.measure.activations import write_activations
 from emodrift.measure.arrays import read_norms
 from emodrift.measure.directions import open_lock, pick_directions
@@ -71,10 +71,7 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
         except EmodriftError as error:
             logging.error("%s is passed over: %s", checkpoint["label"], error)
             failures.append(error)
-    if failures:
-        more = f" (and {len(failures) - 1} more checkpoints)" if len(failures) > 1 else ""
-        worst = next((f for f in failures if not f.passes), failures[0])
-        raise type(worst)(f"{worst}{more}")
+    raise_worst(failures, "checkpoints")
     (out / "measurements.json").write_text(json.dumps(places, indent=1) + "\n")
 
 

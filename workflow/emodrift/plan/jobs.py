@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from emodrift.errors import EmodriftError
 from emodrift.plan.entries import SCRIPTS, Plan
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
+from emodrift.store.files import clear_scratch
 
 SUMMARY = "summary"
 """Adapter of the stages over all checkpoints."""
@@ -52,7 +53,10 @@ def run_job(plan: Plan, entry: Entry, threads: int = 1) -> None:
 
 
 def forget_unmade(plan: Plan) -> None:
-    """Remove the entry of a job some of whose makings are gone, so that it runs again."""
+    """Remove the entry of a job some of whose makings are gone, so that it runs again.
+
+    Scratch of such jobs goes, too: one that was killed when it had made all runs no more.
+    """
     gone = {
         maker.place
         for place, maker in plan.makers.items()
@@ -60,3 +64,5 @@ def forget_unmade(plan: Plan) -> None:
     }
     for place in gone:
         shutil.rmtree(plan.store / place)
+    for stage in {maker.stage for maker in plan.makers.values()}:
+        clear_scratch(plan.store / stage)

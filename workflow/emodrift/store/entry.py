@@ -149,7 +149,7 @@ def write_entry(path: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     started = time.monotonic()
     try:
         with explain_disk(path):
-            clear_scratch(path)
+            clear_scratch(path.parent, path.name)
             scratch.mkdir(parents=True)
             yield scratch
             files = digest_files(scratch)
@@ -199,7 +199,7 @@ def adopt_entry(store: Path, entry: Entry, former: str) -> None:
     scratch = name_scratch(path)
     try:
         with explain_disk(path):
-            clear_scratch(path)
+            clear_scratch(path.parent, path.name)
             scratch.mkdir(parents=True)
             for name in record["files"]:
                 target = scratch / name

@@ -54,9 +54,9 @@ def is_abandoned(path: Path) -> bool:
     return False
 
 
-def clear_scratch(path: Path) -> None:
-    """Remove what dead processes of this machine left of their scratch for `path`."""
-    for scratch in path.parent.glob(f".{path.name}.scratch-*"):
+def clear_scratch(folder: Path, name: str = "*") -> None:
+    """Remove what dead processes of this machine left of their scratch for a name in a folder."""
+    for scratch in folder.glob(f".{name}.scratch-*"):
         if is_abandoned(scratch):
             remove(scratch)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emodrift.errors import EmodriftError
+from emodrift.errors import EmodriftError, raise_worst
 from emodrift.store.downloads import note_downloads, release_downloads
 from emodrift.store.entry import entry_exists, map_inputs, write_entry
 from emodrift.store.files import remove
@@ -83,7 +83,7 @@ def open_job(snakemake: Any) -> Iterator[Job]:
 def make_missing(
     entries: Iterable[Mapping[str, Any]], store: Path, make: Callable[[Job], None]
 ) -> None:
-    """Make what is missing of some entries.
+    """Make what is missing of some entries; one that fails does not keep the others from it.
 
     Parameters
     ----------
@@ -93,12 +93,25 @@ def make_missing(
         Root of the store.
     make
         Is called with each as a job of its own.
+
+    Raises
+    ------
+    EmodriftError
+        Some failed.
     """
+    failures: list[EmodriftError] = []
     for entry in entries:
-        if not entry_exists(store / entry["stage"] / entry["key"]):
-            logging.info("%s: %s", entry["stage"], entry["label"])
+        if entry_exists(store / entry["stage"] / entry["key"]):
+            continue
+        what = f"{entry['stage']} of {entry['label']}"
+        logging.info("%s", what)
+        try:
             with _unpack(entry, store) as job:
                 make(job)
+        except EmodriftError as error:
+            logging.error("%s: %s", what, error)
+            failures.append(type(error)(f"{what}: {error}"))
+    raise_worst(failures, "entries")
 
 
 def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> None:
