@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from emodrift.cli import main, running
@@ -14,6 +16,8 @@ from emodrift.cli.console import format_seconds, print_table
 from emodrift.cli.garbage import delete_entries, find_garbage
 from emodrift.cli.outlook import foresee
 from emodrift.cli.reasons import CONTENT, NEW, compare_values, explain, find_causes
+from emodrift.cli.running import split_flags
+from emodrift.cli.study import DEFAULT
 from emodrift.config.reading import parse_study
 from emodrift.cost.estimate import estimate_study
 from emodrift.errors import EmodriftError
@@ -109,6 +113,14 @@ def test_a_wrong_call_ends_with_two_and_an_error_with_one_line(workplace, capsys
 def test_a_flag_that_would_do_nothing_is_refused(capsys, arguments, said):
     code, _, err = call(capsys, "figures", *arguments)
     assert code == 2 and said in " ".join(err.replace("│", " ").split())
+
+
+def test_flags_may_stand_without_a_config_and_not_before_it():
+    flags = ["--until", "lock"]
+    assert split_flags(Path("a.yaml"), flags) == (Path("a.yaml"), flags)
+    assert split_flags(Path("--until"), ["lock"]) == (DEFAULT, flags)
+    with pytest.raises(typer.BadParameter, match="name the config first"):
+        split_flags(Path("--cores"), ["4", "a.yaml"])
 
 
 def test_output_in_a_pipe_is_plain_and_every_row_is_one_line(capsys):

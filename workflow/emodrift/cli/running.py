@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +73,25 @@ def run_study(context: typer.Context, config: Config = DEFAULT) -> None:
 
     What follows the config goes to Snakemake as it is, and the command ends as Snakemake ends.
     """
-    raise typer.Exit(call_snakemake(config, context.args))
+    config, flags = split_flags(config, context.args)
+    raise typer.Exit(call_snakemake(config, flags))
+
+
+def split_flags(first: Path, rest: Sequence[str]) -> tuple[Path, list[str]]:
+    """A call's config, which may be left out, and the flags for Snakemake.
+
+    Parameters
+    ----------
+    first
+        What was taken for the config: a flag, where that was left out.
+    rest
+        What follows it.
+    """
+    if not str(first).startswith("-"):
+        return first, list(rest)
+    if named := [flag for flag in rest if flag.endswith((".yaml", ".yml"))]:
+        raise typer.BadParameter(f"name the config first: {named[0]} {first}")
+    return DEFAULT, [str(first), *rest]
 
 
 def show_status(config: Config = DEFAULT) -> None:
@@ -132,6 +151,7 @@ def draw_figures(
     All figures of a study are published with its report; one that is named is drawn alone, if it is
     not there yet, and copied to a folder.
     """
+    source, flags = split_flags(source, context.args)
     of_study = source.suffix in (".yaml", ".yml")
     if of_study and (width or palette):
         raise typer.BadParameter(
@@ -139,14 +159,12 @@ def draw_figures(
         )
     if figure and not of_study:
         raise typer.BadParameter("--figure is for studies; of a bundle all figures are drawn")
-    if context.args and (figure or not of_study):
-        raise typer.BadParameter(
-            f"{' '.join(context.args)} is for Snakemake, which does not run here"
-        )
+    if flags and (figure or not of_study):
+        raise typer.BadParameter(f"{' '.join(flags)} is for Snakemake, which does not run here")
     if of_study:
         rules = ["--allowed-rules", "figures", "report", "publication"]
         if not figure:
-            raise typer.Exit(call_snakemake(source, [*rules, *context.args]))
+            raise typer.Exit(call_snakemake(source, [*rules, *flags]))
         drawn = draw_named(source, figure, out)
     else:
         from emodrift.exports.bundle import draw_bundle
