@@ -25,6 +25,7 @@ SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the studies that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # their jobs import the same again and again
 torch.set_num_threads(1)
 threadpool_limits(1)
 
