@@ -226,9 +226,13 @@ def look_back(store: Path, stage: str) -> Habit:
 
 
 def _list_awaited(plan: Plan) -> tuple[str, ...]:
-    """Stages on whose content measurements rest that are awaited though there are measurements."""
+    """Stages on whose content measurements rest that are awaited though there are measurements.
+
+    Contrast data are counted as they will be, made or not.
+    """
     there = any(any((plan.store / stage).glob(f"[!.]*/{MANIFEST}")) for stage in CODE)
-    found = dict.fromkeys(e.stage for e in plan.awaited if e.stage in SOURCES)
+    stages = set(SOURCES) - {"contrasts"}
+    found = dict.fromkeys(e.stage for e in plan.awaited if e.stage in stages)
     return tuple(found) if there else ()
 
 
