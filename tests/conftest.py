@@ -151,6 +151,17 @@ class Project:
             raise AssertionError(f"snakemake failed:\n{done.stdout}\n{done.stderr}")
         return done
 
+    def copy_untouched(self, folder):
+        """A copy of the study's config and checkpoints, without its results."""
+        left = shutil.ignore_patterns("results", ".snakemake")
+        shutil.copytree(self.folder, folder, ignore=left, copy_function=shutil.copy2)
+        return Project(folder, dict(self.environment))
+
+    def read_tables(self):
+        """Published tables, byte for byte, by their place."""
+        published = self.folder / "results" / self.study["name"]
+        return {p.relative_to(published): p.read_bytes() for p in published.rglob("*.csv")}
+
     def list_jobs(self):
         """Stage -> number of jobs that would run now."""
         output = self.run("--dry-run", "--quiet", "host").stdout
@@ -180,8 +191,7 @@ def write_stand_in(plan, entry):
     if entry.stage == "lock":
         arrays = {f"lock.zarr/{name}/c": name for name in ("direction", "name", "layer")}
         files = arrays | {"layer.json": '{"layer": 2}', "bundles.json": "{}"}
-    manifest = {k: v for k, v in entry.describe().items() if k != "label"}
-    with write_entry(plan.store / entry.place, json.loads(json.dumps(manifest))) as out:
+    with write_entry(plan.store / entry.place, entry.describe()) as out:
         for name, text in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(text)

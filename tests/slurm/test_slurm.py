@@ -5,11 +5,9 @@ shipped one, but for its patience.
 """
 
 import re
-import shutil
 
 import pytest
 
-from tests.conftest import Project
 from tests.slurm.node import list_missing, run_node
 
 pytestmark = pytest.mark.skipif(
@@ -30,17 +28,10 @@ def node(tmp_path_factory):
 @pytest.fixture(scope="module")
 def on_cluster(finished, node, tmp_path_factory):
     """The finished study, run once more, from its checkpoints, on the cluster; and its output."""
-    folder = tmp_path_factory.mktemp("cluster") / "project"
-    left = shutil.ignore_patterns("results", ".snakemake")
-    shutil.copytree(finished.folder, folder, ignore=left)
-    project = Project(folder, {**finished.environment, **node.environment})
+    project = finished.copy_untouched(tmp_path_factory.mktemp("cluster") / "project")
+    project.environment |= node.environment
     done = project.run(*PROFILE, *HASTE)
     return project, done.stdout + done.stderr
-
-
-def read_tables(project):
-    published = project.folder / "results/tiny"
-    return {p.relative_to(published): p.read_bytes() for p in published.rglob("*.csv")}
 
 
 def list_submitted(output):
@@ -50,8 +41,8 @@ def list_submitted(output):
 
 def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
     project, _ = on_cluster
-    expected = read_tables(finished)
-    assert len(expected) > 20 and read_tables(project) == expected
+    expected = finished.read_tables()
+    assert len(expected) > 20 and project.read_tables() == expected
     assert project.list_jobs() == {}
 
 

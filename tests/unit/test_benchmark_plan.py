@@ -11,8 +11,8 @@ from emodrift.config.reading import parse_study
 from emodrift.cost.estimate import estimate_study
 from emodrift.cost.pace import Pace
 from emodrift.errors import EmodriftError
+from emodrift.plan.entries import TOGETHER
 from emodrift.plan.study import plan_study
-from emodrift.plan.together import TOGETHER
 from emodrift.store.entry import write_entry
 from tests.conftest import ROOT, STUDY, save_checkpoint, write_stand_in
 
@@ -55,8 +55,7 @@ def weights(tmp_path_factory):
 
 def train(plan, entry, weights):
     """Write an organism's entry: the weights of its seed at every step, each with a mark."""
-    manifest = {k: v for k, v in entry.describe().items() if k != "label"}
-    with write_entry(plan.store / entry.place, json.loads(json.dumps(manifest))) as out:
+    with write_entry(plan.store / entry.place, entry.describe()) as out:
         for step in entry.params["recipe"]["save_steps"]:
             folder = out / f"checkpoint-{step}"
             shutil.copytree(weights[entry.params["seed"]], folder)

@@ -5,9 +5,11 @@ import shutil
 import pytest
 import yaml
 
+from emodrift.plan.chain import FITTING, JUDGING
 from emodrift.plan.declarations import list_stages
-from emodrift.plan.entries import SCRIPTS
+from emodrift.plan.entries import SCRIPTS, TOGETHER
 from emodrift.plan.measurements import CODE, LOADING
+from emodrift.plan.publication import DRAWING
 from emodrift.store import code
 from emodrift.store.code import digest_code, list_modules
 from tests.conftest import ROOT
@@ -183,8 +185,10 @@ def list_roots():
     """Stage -> roots of the code in its key."""
     roots = {stage: (function, LOADING) for stage, function in CODE.items()}
     roots |= {s.name: (f"{module}:{s.function}",) for module, s in list_stages().items()}
+    roots |= {"vectors": (FITTING,), "verdicts": (JUDGING,), "figure": (DRAWING,)}
     summaries = {stage.name for stage in list_stages().values()}
-    scripts = {path.stem for path in SCRIPTS.glob("*.py")} - {"visit", "summary"} - summaries
+    no_stages = {"visit", "summary", *TOGETHER.values()}
+    scripts = {path.stem for path in SCRIPTS.glob("*.py")} - no_stages - summaries
     return roots | {name: (str(SCRIPTS / f"{name}.py"),) for name in scripts}
 
 

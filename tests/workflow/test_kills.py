@@ -7,11 +7,9 @@ import subprocess
 import time
 
 import numpy as np
-import pytest
 
 from emodrift.store.entry import list_entries
 from emodrift.store.verify import verify_store
-from tests.conftest import Project
 
 KILLS = int(os.environ.get("EMODRIFT_KILLS", "3"))
 """As many kills; `make reliability` asks for a hundred."""
@@ -21,13 +19,11 @@ KILLED = {"test_a_killed_study_loses_nothing_and_ends_as_if_left_alone": KILLS}
 """Test -> the cases that it draws by itself."""
 
 
-@pytest.fixture
-def untouched(finished, tmp_path):
-    """The finished study's config and checkpoints, without its results."""
-    folder = tmp_path / "killed"
-    left = shutil.ignore_patterns("results", ".snakemake")
-    shutil.copytree(finished.folder, folder, ignore=left, copy_function=shutil.copy2)
-    return Project(folder)
+def kill(run):
+    """Kill a run and all that it started."""
+    if run.poll() is None:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
 def run_and_kill(study, seconds):
@@ -40,9 +36,7 @@ def run_and_kill(study, seconds):
     else:
         return True
     finally:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
+        kill(run)
 
 
 def run_and_kill_while_writing(study):
@@ -54,8 +48,7 @@ def run_and_kill_while_writing(study):
             assert time.monotonic() < deadline and run.poll() is None
             time.sleep(0.02)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        kill(run)
     return {path.name.split(".")[1] for path in begun}
 
 
@@ -66,15 +59,10 @@ def read_entries(study):
     return {path: (path / "manifest.json").stat().st_mtime_ns for path in found}
 
 
-def read_tables(study):
-    published = study.folder / "results/tiny"
-    return {p.relative_to(published): p.read_bytes() for p in published.rglob("*.csv")}
-
-
 def check_end(study, finished):
     assert study.list_jobs() == {} and verify_store(study.folder / "results/store") == []
-    expected = read_tables(finished)
-    assert len(expected) > 20 and read_tables(study) == expected
+    expected = finished.read_tables()
+    assert len(expected) > 20 and study.read_tables() == expected
 
 
 def check_kill(study, before):
@@ -85,8 +73,8 @@ def check_kill(study, before):
         assert {finding.kind for finding in verify_store(store)} <= {"abandoned"}
 
 
-def test_a_killed_study_loses_nothing_and_ends_as_if_left_alone(untouched, finished):
-    study, rng = untouched, np.random.default_rng(0)
+def test_a_killed_study_loses_nothing_and_ends_as_if_left_alone(finished, tmp_path):
+    study, rng = finished.copy_untouched(tmp_path / "killed"), np.random.default_rng(0)
     begun = run_and_kill_while_writing(study)
     check_kill(study, {})
     assert not begun & {path.name for path in read_entries(study)}

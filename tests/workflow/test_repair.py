@@ -3,13 +3,8 @@
 from emodrift.store.verify import repair_store, verify_store
 
 
-def read_published(study):
-    folder = study.folder / "results/tiny"
-    return {p.name: p.read_bytes() for p in folder.rglob("*.csv")}
-
-
 def test_a_damaged_part_and_an_edited_table_are_made_again_by_the_next_run(study):
-    store, published = study.folder / "results/store", read_published(study)
+    store, published = study.folder / "results/store", study.read_tables()
     assert verify_store(store) == []
     part = next(p for p in sorted(store.glob("activation*/*")) if list(p.rglob("c/*")))
     chunk = next(p for p in sorted(part.rglob("c/*")) if p.is_file())
@@ -24,4 +19,4 @@ def test_a_damaged_part_and_an_edited_table_are_made_again_by_the_next_run(study
     assert {"drift", "report", "publication"} <= jobs.keys() and "contrasts" not in jobs
     study.run()
     assert verify_store(store) == [] and study.list_jobs() == {}
-    assert read_published(study) == published
+    assert study.read_tables() == published

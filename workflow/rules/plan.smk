@@ -101,9 +101,9 @@ def take_until():
 
     It would look for their jobs before what later keys rest on is there, and find none.
     """
-    asked = workflow.dag.untilrules & read_meanings().keys()
-    workflow.dag.untilrules -= asked
-    UNTIL.update(asked)
+    if workflow.dag.untilrules:
+        UNTIL.update(workflow.dag.untilrules & read_meanings().keys())
+        workflow.dag.untilrules -= UNTIL
     return UNTIL
 
 

@@ -2,15 +2,11 @@
 
 import shutil
 
-from emodrift.show.figure import draw_figure
-from emodrift.store.job import make_missing, open_job
+from emodrift.show.figure import draw_missing
+from emodrift.store.job import open_job
 
 with open_job(snakemake) as job:
-    make_missing(
-        job.params["entries"],
-        job.store,
-        lambda each: draw_figure(**each.params, **each.inputs, out=each.out),
-    )
+    draw_missing(job.params["entries"], job.store)
     (job.out / "images").mkdir()
     for entry in job.params["entries"]:
         drawn = job.store / entry["stage"] / entry["key"] / "figure.svg"

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from emodrift.errors import EmodriftError
-from emodrift.plan.entries import Plan
+from emodrift.plan.entries import TOGETHER, Plan
 from emodrift.plan.jobs import run_job
 from emodrift.plan.measurements import CODE
-from emodrift.plan.together import TOGETHER, join_entries
+from emodrift.plan.together import join_entries
 from emodrift.store.digest import digest_value, make_key
 from emodrift.store.entry import (
     MANIFEST,

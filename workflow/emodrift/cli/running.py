@@ -190,9 +190,8 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
     EmodriftError
         The study has no figure of that name, or not yet the tables that it is drawn from.
     """
-    from emodrift.show.figure import draw_figure
+    from emodrift.show.figure import draw_missing
     from emodrift.store.entry import entry_exists
-    from emodrift.store.job import make_missing
 
     plan = open_plan(config)
     known = {entry.params["name"]: entry for entry in plan.of_stage("figure")}
@@ -208,11 +207,7 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
             raise EmodriftError(
                 f"study {plan.study.name} is not finished; run it: emodrift run CONFIG"
             )
-    make_missing(
-        [known[name].describe() for name in names],
-        plan.store,
-        lambda job: draw_figure(**job.params, **job.inputs, out=job.out),
-    )
+    draw_missing([known[name].describe() for name in names], plan.store)
     out.mkdir(parents=True, exist_ok=True)
     return [
         Path(shutil.copyfile(file, out / f"{name}{file.suffix}"))

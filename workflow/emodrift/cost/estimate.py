@@ -17,9 +17,8 @@ from emodrift.cost.ledger import Ledger
 from emodrift.cost.pace import UNCOUNTABLE, Pace, finds_gpu, learn_pace, probe_machine
 from emodrift.cost.shapes import Shape
 from emodrift.cost.work import Work
-from emodrift.plan.entries import JOBS, Plan
+from emodrift.plan.entries import JOBS, TOGETHER, Plan
 from emodrift.plan.measurements import CODE, SOURCES
-from emodrift.plan.together import TOGETHER
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size

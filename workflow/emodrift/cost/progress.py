@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emodrift.cost.estimate import STARTING, THREADS, Task, format_minutes
+from emodrift.plan.entries import TOGETHER
 from emodrift.plan.measurements import CODE
-from emodrift.plan.together import TOGETHER
 from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0

@@ -20,7 +20,9 @@ from emodrift.store.downloads import Download, list_places
 from emodrift.store.entry import Entry, Inputs, entry_exists, list_entries_in, map_inputs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-JOBS = ("visit", "fitting", "judging", "figures", "publication")
+TOGETHER = {"vectors": "fitting", "verdicts": "judging", "figure": "figures"}
+"""Stage -> that of the jobs that make its entries, several at a time."""
+JOBS = ("visit", *TOGETHER.values(), "publication")
 """Stages that make or show other entries."""
 
 
@@ -137,6 +139,19 @@ class Plan:
             elif maker.place not in needed and not self.is_made(entry):
                 needed[maker.place] = maker
         return list(needed.values())
+
+    def find_visit(self, entry: Entry) -> Entry | None:
+        """The visit that measures what an entry is made from; None if nothing of it is measured."""
+        makers = (self.makers.get(needed.place) for needed in entry.list_inputs())
+        return next(filter(None, makers), None)
+
+    def list_unfinished(self) -> set[str]:
+        """Places of jobs that make other entries, some of which are missing."""
+        return {
+            maker.place
+            for place, maker in self.makers.items()
+            if not entry_exists(self.store / place)
+        }
 
     def drop_unneeded(self) -> None:
         """Forget entries that neither the publication rests on nor a job on the way to it makes."""

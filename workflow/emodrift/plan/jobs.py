@@ -57,12 +57,8 @@ def forget_unmade(plan: Plan) -> None:
 
     Scratch of such jobs goes, too: one that was killed when it had made all runs no more.
     """
-    gone = {
-        maker.place
-        for place, maker in plan.makers.items()
-        if entry_exists(plan.store / maker.place) and not entry_exists(plan.store / place)
-    }
-    for place in gone:
-        shutil.rmtree(plan.store / place)
+    for place in plan.list_unfinished():
+        if entry_exists(plan.store / place):
+            shutil.rmtree(plan.store / place)
     for stage in {maker.stage for maker in plan.makers.values()}:
         clear_scratch(plan.store / stage)

@@ -255,19 +255,17 @@ def share_jobs(
     of_checkpoint: dict[str, list[Asked]] = {}
     for one in asked:
         of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
-    jobs: list[list[list[Asked]]] = []
-    shared: list[list[Asked]] = []
+    alone: list[list[Asked]] = []
+    small: list[list[Asked]] = []
     for ways in of_checkpoint.values():
-        checkpoint = ways[0].checkpoint
-        small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
-        if not small or (checkpoint.downloads and not keep_downloads):
-            jobs.append([ways])
-            continue
-        if len(shared) % sharing == 0:
-            shared = []
-            jobs.append(shared)
-        shared.append(ways)
-    return [[one for ways in job for one in ways] for job in jobs]
+        (small if _may_share(ways[0].checkpoint, keep_downloads) else alone).append(ways)
+    together = [small[start : start + sharing] for start in range(0, len(small), sharing)]
+    return [*alone, *([one for ways in some for one in ways] for some in together)]
+
+
+def _may_share(checkpoint: Checkpoint, keep_downloads: bool) -> bool:
+    small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
+    return small and (keep_downloads or not checkpoint.downloads)
 
 
 def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) -> Entry | None:

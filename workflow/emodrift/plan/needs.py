@@ -125,8 +125,7 @@ class Needs:
 
     def name_group(self, entry: Entry) -> str:
         """What shares a job: a visit, and what is made of its checkpoints alone."""
-        makers = (self.plan.makers.get(needed.place) for needed in entry.list_inputs())
-        return f"visit-{next(filter(None, makers), entry).key}"
+        return f"visit-{(self.plan.find_visit(entry) or entry).key}"
 
     def find_weights(self, location: Mapping[str, Any]) -> Weights:
         """What is known of the model at a location, an adapter's base included."""

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emodrift.plan.entries import Plan
+from emodrift.plan.entries import TOGETHER, Plan
 from emodrift.store.digest import make_key
 from emodrift.store.entry import Entry
 
 OF_VISITS = ("vectors", "verdicts")
 """Stages of one checkpoint, which a job makes of all checkpoints of a visit."""
-TOGETHER = {"vectors": "fitting", "verdicts": "judging", "figure": "figures"}
-"""Stage -> that of the jobs that make its entries."""
 
 
 def plan_after_visits(plan: Plan) -> None:
@@ -22,8 +20,9 @@ def plan_after_visits(plan: Plan) -> None:
     for stage in OF_VISITS:
         of_visit: dict[str, list[Entry]] = {}
         for entry in plan.of_stage(stage):
-            makers = (plan.makers.get(needed.place) for needed in entry.list_inputs())
-            of_visit.setdefault(next(filter(None, makers)).place, []).append(entry)
+            visit = plan.find_visit(entry)
+            assert visit
+            of_visit.setdefault(visit.place, []).append(entry)
         for entries in of_visit.values():
             plan_together(plan, entries)
 

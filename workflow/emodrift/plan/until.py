@@ -36,9 +36,7 @@ def list_until(plan: Plan, rules: Collection[str]) -> list[Entry]:
     asked = _pick(plan, rules)
     if not asked:
         raise EmodriftError(f"--until: study {plan.study.name} has no {' or '.join(sorted(rules))}")
-    makers = plan.makers.items()
-    busy = {job.place for place, job in makers if not plan.is_made(plan.entries[place])}
-    idle = {job.place for _, job in makers} - busy
+    idle = {job.place for job in plan.makers.values()} - plan.list_unfinished()
     return [entry for entry in asked if entry.place not in idle]
 
 

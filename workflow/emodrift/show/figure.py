@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,26 @@ from emodrift.show.figures import list_figures
 from emodrift.show.scene import Reference, Scene
 from emodrift.show.style import apply_style
 from emodrift.stage import OPTIONAL
+from emodrift.store.job import make_missing
 
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
     "png": {"Software": None},
 }
+
+
+def draw_missing(figures: Iterable[Mapping[str, Any]], store: Path) -> None:
+    """Draw what is missing of some figures, each an entry of its own.
+
+    Parameters
+    ----------
+    figures
+        Entries as plain values; ``params`` and ``inputs`` are arguments of :func:`draw_figure`.
+    store
+        Root of the store.
+    """
+    make_missing(figures, store, lambda job: draw_figure(**job.params, **job.inputs, out=job.out))
 
 
 def draw_figure(
