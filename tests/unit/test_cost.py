@@ -17,6 +17,7 @@ from emodrift.cost.work import (
     Replies,
     Work,
     count_differentiating,
+    count_phrasings,
     count_reading,
     count_steering,
     count_training,
@@ -107,11 +108,6 @@ def measure_prompts(counter, prompts):
     return [counter.count_prompt(p["prompt"], PLAIN, "auto") for p in prompts]
 
 
-def count_tree(counter):
-    tokens = sum(counter.count_reply(p) for said in REPLY_CLASSES.values() for p in said)
-    return Replies(tokens, len(REPLY_CLASSES))
-
-
 def test_the_shape_is_that_of_the_loaded_network(model, shape):
     linear = [
         m.weight.numel() for b in model.blocks for m in b.modules() if hasattr(m, "in_features")
@@ -153,7 +149,7 @@ def test_steering_takes_the_counted_operations_above_the_layer_alone(model, coun
     directions = torch.eye(model.hidden)[:2]
     with Hooks(model) as hooks:
         score_steered(dialogues, directions, layer, [-1.0, 1.0], "reply", budget)
-    lengths, replies = measure_prompts(counter, prompts), count_tree(counter)
+    lengths, replies = measure_prompts(counter, prompts), count_phrasings(REPLY_CLASSES, counter)
     assert count_steering(lengths, 4, replies, layer, shape).reading == hooks.blocks + hooks.head
 
 
@@ -292,6 +288,15 @@ def test_where_a_lock_that_is_made_again_decides_what_is_left_the_estimate_is_fr
     write_stand_in(planned, planned.of_stage("responses")[0])
     words = describe(estimate_study(planned, 2, pace=PACE), 2)
     assert " At most " in words and words.endswith("the same comes out of lock as before.")
+
+
+def test_what_one_job_measures_is_done_by_one_core(plan):
+    estimate = estimate_study(plan(), 8, pace=PACE)
+    visits = {t.job for t in estimate.tasks if t.stage == "activations"}
+    estimate = estimate._replace(tasks=[t for t in estimate.tasks if t.job in visits])
+    alone = [sum(t.assumed for t in estimate.tasks if t.job == visit) for visit in visits]
+    assert len(alone) == 2 and estimate.foresee(1) == pytest.approx(sum(alone))
+    assert estimate.foresee(1000) == pytest.approx(max(alone))
 
 
 def test_the_machine_is_probed_only_where_nothing_like_it_was_measured(plan):

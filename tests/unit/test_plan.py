@@ -10,7 +10,7 @@ import pytest
 from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
 from emodrift.plan.jobs import forget_unmade
-from emodrift.plan.measurements import SHARING
+from emodrift.plan.measurements import SHARING, Asked, share_jobs
 from emodrift.plan.study import plan_study
 from emodrift.plan.until import is_known, list_until
 from emodrift.store.entry import entry_exists, write_entry
@@ -114,10 +114,13 @@ def test_away_from_the_reference_gradients_begin_at_the_locked_layer(plan):
     assert list_layers(settle(plan, steering=everywhere)) == [0, 0]
 
 
-def test_small_checkpoints_share_jobs(plan):
-    first, *rest = plan(6).of_stage("visit")
-    assert [len(v.context["checkpoints"]) for v in rest] == [SHARING, 6 - SHARING]
-    assert len(first.context["checkpoints"]) == 2
+@pytest.mark.parametrize(
+    ("measurements", "jobs"), [(SHARING // 3, [3, 3]), (SHARING // 2 + 1, [1] * 6)]
+)
+def test_small_checkpoints_share_jobs_where_little_is_asked_of_them(plan, measurements, jobs):
+    entries = dict.fromkeys(map(str, range(measurements)))
+    asked = [Asked(checkpoint, {}, entries) for checkpoint in plan(6).checkpoints]
+    assert [len(job) for job in share_jobs(asked, keep_downloads=True)] == jobs
 
 
 def test_a_further_checkpoint_leaves_full_jobs_as_they_are(plan):

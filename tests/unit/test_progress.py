@@ -24,7 +24,7 @@ def run_unevenly(progress, tasks, true_seconds, look):
 def make_tasks():
     stages = {"activations": 4.0, "gradients": 30.0, "responses": 60.0, "vectors": None}
     return [
-        Task(f"{stage}/{k}", stage, None, seconds, None)
+        Task(f"{stage}/{k}", f"visit/{stage}-{k}", stage, None, seconds, None)
         for k in range(12)
         for stage, seconds in stages.items()
     ]
@@ -47,8 +47,8 @@ def test_the_time_left_is_right_within_30_percent_though_the_estimate_was_not():
 
 
 def test_a_short_task_that_took_ten_times_its_estimate_says_little_of_long_ones():
-    short, *long = [Task(f"visit/{k}", "visit", None, 3600.0, None) for k in range(3)]
-    short = Task("training-base/0", "training-base", None, 2.0, None)
+    short, *long = [Task(f"visit/{k}", f"visit/{k}", "visit", None, 3600.0, None) for k in range(3)]
+    short = Task("training-base/0", "training-base/0", "training-base", None, 2.0, None)
     progress = Progress(cores=2, started=0.0)
     progress.expect([short, *long])
     progress.note({short.place: 24.0}, 12.0)

@@ -19,7 +19,10 @@ from emodrift.models.memory import TokenBudget
 from emodrift.organisms.tokenizer import build_tokenizer
 from tests.families import FAMILIES, WINDOW, build_model, build_network
 
-REPLIES = {"no": [[20, 21, 22], [23]], "yes": [list(range(30, 30 + WINDOW + 2)), [20, 24]]}
+REPLIES = {
+    "no": [[20, 21, 22], [23], [20, 21, 25, 26]],
+    "yes": [list(range(30, 30 + WINDOW + 2)), [20, 24], [20, 21]],
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,15 @@ def score_alone(model, prompts):
                 scores.append(logp[torch.arange(len(reply)), reply].mean())
             table[row, column] = torch.stack(scores).logsumexp(0) - np.log(len(scores))
     return table
+
+
+def test_what_phrasings_begin_with_alike_is_read_once_and_no_last_token(tree):
+    assert tree.ids[:3].tolist() == [20, 21, 25]
+    assert len(tree.ids) == 3 + WINDOW + 1
+    assert tree.above.sum(1).tolist()[:3] == [1, 2, 3]
+    assert tree.predicted.tolist()[:7] == [20, 21, 22, 23, 25, 26, 30]
+    assert tree.before.tolist()[:7] == [0, 1, 2, 0, 2, 3, 0]
+    assert tree.member.sum(0).tolist() == [3, 1, 4, WINDOW + 2, 2, 2]
 
 
 def pose(model, prompts, tree, phrasing_score="mean"):

@@ -53,10 +53,6 @@ def plan_run(config: Config = DEFAULT) -> None:
     )
     if plan.publication is None:
         print("More follows once the organisms are trained: their checkpoints are not known yet.")
-    elif plan.awaited:
-        print(
-            f"This is the most: what follows {plan.awaited[0].label} depends on how it comes out."
-        )
     elif not estimate.tasks:
         print("Nothing is to be computed.")
         return

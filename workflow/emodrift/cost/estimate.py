@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -41,11 +42,12 @@ Prober = Callable[[Shape, int], Pace]
 class Task(NamedTuple):
     """A missing entry, or a visit that loads checkpoints to make some.
 
-    place: below the store. stage. work: counted; None where it cannot be. seconds: of a core; None
-    where nothing tells. size: bytes.
+    place: below the store. job: place of the job that makes it. stage. work: counted; None where it
+    cannot be. seconds: of a core; None where nothing tells. size: bytes.
     """
 
     place: str
+    job: str
     stage: str
     work: Work | None
     seconds: float | None
@@ -83,6 +85,25 @@ class Estimate(NamedTuple):
     def seconds(self) -> float:
         """Seconds of a core, of all tasks."""
         return sum(task.assumed for task in self.tasks)
+
+    def foresee(self, cores: int) -> float:
+        """Seconds on some cores; the longest job is done by one of them."""
+        longest = find_longest(self.tasks, (task.assumed for task in self.tasks))
+        return max(self.seconds / cores, longest)
+
+
+def find_longest(tasks: Iterable[Task], seconds: Iterable[float]) -> float:
+    """Seconds that the longest job takes alone; what it makes, it makes one after the other.
+
+    Parameters
+    ----------
+    tasks, seconds
+        Tasks, and the seconds of a core that each takes.
+    """
+    jobs: dict[str, float] = defaultdict(float)
+    for task, taken in zip(tasks, seconds, strict=True):
+        jobs[task.job] += taken / THREADS.get(task.stage, 1)
+    return max(jobs.values(), default=0.0)
 
 
 class Counted(NamedTuple):
@@ -139,8 +160,8 @@ def estimate_study(
     missing = list_missing(seen)
     habits = {stage: look_back(seen.store, stage) for stage in {e.stage for e in missing}}
     tasks = [
-        _judge(e, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
-        for e in missing
+        _judge(e, job.place, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
+        for e, job in ((e, seen.makers.get(e.place, e)) for e in missing)
     ]
     return Estimate(
         counted.checkpoints, tasks, pace, untimed, ahead is not None, _list_awaited(plan)
@@ -184,7 +205,7 @@ def describe(estimate: Estimate, cores: int) -> str:
     if all(task.seconds is None for task in estimate.tasks):
         return line
     line += f" {'At most' if estimate.awaited else 'About'} "
-    line += f"{format_minutes(estimate.seconds / cores)} on {cores} "
+    line += f"{format_minutes(estimate.foresee(cores))} on {cores} "
     line += "core" if cores == 1 else "cores"
     pace = estimate.pace or Pace(0, 0, cores)
     if pace.reading:
@@ -283,7 +304,7 @@ def _list_measured(plan: Plan) -> Iterator[tuple[Mapping[str, Any], Entry]]:
                     yield checkpoint, entry
 
 
-def _judge(entry: Entry, habit: Habit, work: Work | None, pace: Pace | None) -> Task:
+def _judge(entry: Entry, job: str, habit: Habit, work: Work | None, pace: Pace | None) -> Task:
     size = work.size if work and work.size else habit.size
     seconds = habit.seconds
     if work is not None:
@@ -296,4 +317,4 @@ def _judge(entry: Entry, habit: Habit, work: Work | None, pace: Pace | None) -> 
         seconds = STARTING
     elif seconds is not None and entry.stage not in (*MEASURED, *TOGETHER):
         seconds += STARTING
-    return Task(entry.place, entry.stage, work, seconds, size)
+    return Task(entry.place, job, entry.stage, work, seconds, size)

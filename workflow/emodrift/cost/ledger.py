@@ -126,7 +126,7 @@ class Ledger:
             ]
             return count_writing(asked, 1, longest, 0, shape)
         replies = [r for e in exercises for found in e.replies.values() for r in found]
-        said = fmean(min(longest, counter.count_reply(r)) for r in replies)
+        said = fmean(min(longest, len(counter.split_reply(r))) for r in replies)
         tokens = fmean(counter.count_prompt(e.prompt, e.prompt, "auto") for e in exercises) + said
         return _count_recipe(params["recipe"], tokens, longest, shape)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emodrift.cost.estimate import STARTING, THREADS, Task, format_minutes
+from emodrift.cost.estimate import STARTING, THREADS, Task, find_longest, format_minutes
 from emodrift.plan.entries import TOGETHER
 from emodrift.plan.measurements import CODE
 from emodrift.store.entry import entry_exists, read_manifest
@@ -66,7 +66,7 @@ class Progress:
         """Seconds until all is done.
 
         What tasks of a stage took corrects the estimate of those to come; then the time that has
-        passed, against what was done in it, tells how many cores were at work. The longest of them
+        passed, against what was done in it, tells how many cores were at work. The longest job
         bounds the time left from below, for at the end it runs alone.
         """
         each = self._judge_rest()
@@ -76,10 +76,7 @@ class Progress:
         done = sum(self.took.values())
         passed = (self.finished - self.started) * self.cores
         stretch = (passed + TRUST) / (done + TRUST)
-        alone = (
-            s / THREADS.get(t.stage, 1) for s, t in zip(each, self.tasks.values(), strict=True)
-        )
-        left = max(rest * stretch / self.cores, *alone)
+        left = max(rest * stretch / self.cores, find_longest(self.tasks.values(), each))
         return max(0.1 * left, left - (now - self.finished))
 
     def _judge_rest(self) -> list[float]:

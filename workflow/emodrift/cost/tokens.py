@@ -21,7 +21,7 @@ from emodrift.cost.shapes import KEY, locate
 TOKENS_PER_WORD = 1.2
 """Tokens of a word of English prose, where there is no `tokenizer.json` to count with."""
 PIECES = re.compile(r"\w+|[^\w\s]+")
-"""What counts as a token of a chat template's marks there."""
+"""What counts as a token of a chat template's marks and of a reply there."""
 PLACE = "Words by which a prompt is known"
 
 
@@ -66,12 +66,12 @@ class Counter:
         written = self.frame.replace(PLACE, prompt.strip())
         return len(self.tokenizer.encode(written, add_special_tokens=False).ids) + self.marks
 
-    def count_reply(self, phrasing: str) -> int:
+    def split_reply(self, phrasing: str) -> tuple[int | str, ...]:
         """Tokens of a reply phrasing behind a prompt."""
         if self.tokenizer is None:
-            return count_words(phrasing)
+            return tuple(PIECES.findall(phrasing))
         lead = "" if self.frame is not None else " "
-        return len(self.tokenizer.encode(lead + phrasing, add_special_tokens=False).ids)
+        return tuple(self.tokenizer.encode(lead + phrasing, add_special_tokens=False).ids)
 
 
 def count_words(text: str) -> int:

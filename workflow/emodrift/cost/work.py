@@ -57,7 +57,9 @@ class Work:
 
 
 class Replies(NamedTuple):
-    """Reply phrasings behind a prompt: tokens of all of them, number of reply classes."""
+    """Reply phrasings behind a prompt: tokens that are read, what phrasings begin with alike once
+    and no last one; number of reply classes.
+    """
 
     tokens: int
     classes: int
@@ -97,7 +99,7 @@ def count_differentiating(
         rows = length + replies.tokens
         tokens += rows
         operations += 2.0 * rows * (shape.weights + passes * above)
-        operations += 2.0 * replies.tokens * shape.head * (1 + 2 * passes)
+        operations += 2.0 * (1 + replies.tokens) * shape.head * (1 + 2 * passes)
     values = sum(turns) * (shape.layers + 1 - first_layer) * shape.hidden
     return Work(len(lengths), tokens, operations, 0, HALF * values)
 
@@ -111,7 +113,7 @@ def count_steering(
     """
     above = shape.weights * (shape.layers - layer) / shape.layers
     rows = sum(lengths) + len(lengths) * replies.tokens
-    scored = len(lengths) * replies.tokens * conditions
+    scored = len(lengths) * (1 + replies.tokens) * conditions
     return Work(
         len(lengths),
         rows * (1 + conditions),
@@ -186,9 +188,10 @@ def spread_lengths(prompts: Sequence[Record], lengths: Sequence[int], per_cell: 
 
 
 def count_phrasings(classes: Mapping[str, Sequence[str]], counter: Counter) -> Replies:
-    """Tokens of all phrasings of all reply classes."""
-    tokens = sum(counter.count_reply(p) for phrasings in classes.values() for p in phrasings)
-    return Replies(tokens, len(classes))
+    """Tokens of all phrasings of all reply classes, as they are read."""
+    encoded = [counter.split_reply(p) for phrasings in classes.values() for p in phrasings]
+    read = {ids[:length] for ids in encoded for length in range(1, len(ids))}
+    return Replies(len(read), len(classes))
 
 
 def count_turns(prompts: Sequence[Record], toward: Mapping[str, Sequence[Any]]) -> list[int]:

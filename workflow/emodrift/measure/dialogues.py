@@ -52,7 +52,7 @@ class Dialogues:
         """(prompt,) tokens of each prompt's rows."""
         if self.model.packs:
             return [len(ids) + len(self.tree.ids) for ids in self.encoded]
-        branches = len(self.tree.reply_class)
+        branches = len(self.tree.phrasings)
         return [branches * (len(ids) + self.tree.depth) for ids in self.encoded]
 
     def lay_out(self, prompts: Sequence[int]) -> Rows:
@@ -118,8 +118,8 @@ def run_rows(model: LanguageModel, rows: Rows) -> dict[int, Tensor]:
 def verify_packing(dialogues: Dialogues, budget: TokenBudget) -> Dialogues:
     """Check on the longest prompt that replies packed behind it score as they do alone.
 
-    The short probe at loading does not reach the end of an attention window. The first and the last
-    reply are checked.
+    The short probe at loading does not reach the end of an attention window. The first reply and
+    the one that lies furthest behind are checked.
 
     Returns
     -------
@@ -130,16 +130,16 @@ def verify_packing(dialogues: Dialogues, budget: TokenBudget) -> Dialogues:
     if not model.packs:
         return dialogues
     longest = max(range(len(encoded)), key=lambda row: len(encoded[row]))
-    prompt, last = encoded[longest], model.layers - 1
+    prompt = encoded[longest]
 
     @torch.inference_mode()
     def check(_rows: list[int]) -> bool:
-        packed = run_rows(model, dialogues.lay_out([longest]))[last][0, len(prompt) :]
-        for branch in (1, int(tree.branch[-1])):
-            own = tree.branch == branch
-            alone = spread_rows([prompt], grow_tree({"": [tree.ids[own].tolist()]}))
-            states = run_rows(model, alone)[last][0, len(prompt) :]
-            if not is_close(packed[own.to(packed.device)], states, find_tolerance(model.network)):
+        packed = _read_predicting(model, dialogues.lay_out([longest]))[0]
+        for number in {0, int(tree.reader[-1])}:
+            only = grow_tree({"": [tree.phrasings[number]]})
+            alone = _read_predicting(model, spread_rows([prompt], only))[0]
+            places = tree.before[tree.member[:, number]].to(packed.device)
+            if not is_close(packed[places], alone, find_tolerance(model.network)):
                 return False
         return True
 
@@ -178,14 +178,13 @@ def score_replies(dialogues: Dialogues, last: Tensor, rows: Rows) -> Tensor:
         (prompt, reply_class).
     """
     model, tree = dialogues.model, dialogues.tree
-    predicting = rows.predicting.to(last.device)
-    hidden = last.flatten(0, 1).index_select(0, predicting.flatten()).unflatten(0, predicting.shape)
+    hidden = _pick_predicting(last, rows)
 
     def score(some: Tensor) -> Tensor:
         return score_classes(predict_from(model, some), tree, dialogues.phrasing_score)
 
     vocabulary = model.network.config.get_text_config().vocab_size
-    at_a_time = max(1, HELD_LOGITS // (len(tree.ids) * vocabulary))
+    at_a_time = max(1, HELD_LOGITS // (len(tree.reader) * vocabulary))
     return torch.cat(
         [
             checkpoint(score, some, use_reentrant=False) if some.requires_grad else score(some)
@@ -195,7 +194,7 @@ def score_replies(dialogues: Dialogues, last: Tensor, rows: Rows) -> Tensor:
 
 
 def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
-    """Class scores from the logits that predict each token of the tree.
+    """Class scores from the logits behind the prompt and each token of the tree.
 
     A phrasing's score is the mean (or sum) of its tokens' log-probabilities; a class's score the
     log of the mean likelihood of its phrasings.
@@ -203,7 +202,7 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
     Parameters
     ----------
     logits
-        (prompt, token, vocabulary).
+        (prompt, 1 + token, vocabulary).
     tree
         The replies.
     phrasing_score
@@ -214,11 +213,10 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
     Tensor
         (prompt, reply_class), nats.
     """
-    ids = tree.ids.to(logits.device)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    chosen = logits.gather(-1, ids[None, :, None].expand(len(logits), -1, 1))[..., 0]
-    logp = chosen - logits.logsumexp(-1)
-    member = torch.nn.functional.one_hot(tree.branch - 1).to(logits)
+    before, predicted = tree.before.to(logits.device), tree.predicted.to(logits.device)
+    logp = logits[:, before, predicted] - logits.logsumexp(-1)[:, before]
+    member = tree.member.to(logits)
     if phrasing_score == "mean":
         member = member / member.sum(0)
     phrasing = logp @ member
@@ -230,3 +228,13 @@ def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:
         ],
         dim=-1,
     )
+
+
+def _read_predicting(model: LanguageModel, rows: Rows) -> Tensor:
+    return _pick_predicting(run_rows(model, rows)[model.layers - 1], rows)
+
+
+def _pick_predicting(last: Tensor, rows: Rows) -> Tensor:
+    """States (prompt, 1 + token, hidden) at the reply point and the tokens of the tree."""
+    places = rows.predicting.to(last.device)
+    return last.flatten(0, 1).index_select(0, places.flatten()).unflatten(0, places.shape)

@@ -25,7 +25,8 @@ from emodrift.store.memory import FileDigests
 
 SIGNALS = "emodrift.benchmark.signals:measure_signals"
 COMPARISON = "emodrift.benchmark.comparison:compare_seeds"
-SHARING = 64
+SHARING = 384
+"""Measurements in one job."""
 
 
 class Seed(NamedTuple):

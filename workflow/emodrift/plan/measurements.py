@@ -36,8 +36,8 @@ SMALL = 2e7
 """Checkpoints with fewer weights than this in their blocks share a job: loading the libraries takes
 longer than measuring them.
 """
-SHARING = 4
-"""Small checkpoints in one job."""
+SHARING = 24
+"""Measurements of small checkpoints in one job, if it has more than one checkpoint."""
 
 
 @dataclass
@@ -235,7 +235,7 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
     Parameters
     ----------
     sharing
-        Small checkpoints in one job.
+        Measurements of small checkpoints in one job.
     """
     kept = plan.study.compute.keep_downloads
     for group in share_jobs(list(desk.sampled.values()), kept, sharing):
@@ -259,8 +259,17 @@ def share_jobs(
     small: list[list[Asked]] = []
     for ways in of_checkpoint.values():
         (small if _may_share(ways[0].checkpoint, keep_downloads) else alone).append(ways)
-    together = [small[start : start + sharing] for start in range(0, len(small), sharing)]
-    return [*alone, *([one for ways in some for one in ways] for some in together)]
+    together: list[list[Asked]] = []
+    for ways in small:
+        if together and _count_entries([*together[-1], *ways]) <= sharing:
+            together[-1] += ways
+        else:
+            together.append([*ways])
+    return [*alone, *together]
+
+
+def _count_entries(asked: Sequence[Asked]) -> int:
+    return sum(len(one.entries) for one in asked)
 
 
 def _may_share(checkpoint: Checkpoint, keep_downloads: bool) -> bool:
