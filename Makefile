@@ -15,7 +15,7 @@ FIGURE ?=
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation bench warning-benchmark
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation scale bench warning-benchmark
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ lint: $(SETUP)  ## check style and format of Python and rules
 
 types: $(SETUP)  ## check types of the library
 	$(BIN)/mypy workflow/emodrift
+
+scale: $(SETUP)  ## measure how planning and stages grow with checkpoints: docs/scale.md
+	$(BIN)/python -m benchmarks.scale $(OPTIONS)
 
 bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --model tiny" to try
 	$(BENCH_PYTHON) -m benchmarks.run --environments $(BENCH) $(OPTIONS)

@@ -94,7 +94,8 @@ def test_seeds_are_trained_first_then_measured_and_compared(weights, tmp_path):
     assert not stages & {"drift", "fragmentation", "report"}
     assert {"signals", "comparison", "figures", "visit", "indicators"} <= stages
     planned = {place.split("/")[0] for place in plan.entries}
-    assert planned == stages | {"publication", *MEASURED, *TOGETHER} - {"verdicts"}
+    parts = {"coupling-part", "evocation-part"}
+    assert planned == stages | {"publication", *MEASURED, *TOGETHER, *parts} - {"verdicts"}
     assert estimate_study(plan, 1, pace=Pace(1e9, 1e9, 1)).tasks
 
 

@@ -123,6 +123,23 @@ def test_small_checkpoints_share_jobs_where_little_is_asked_of_them(plan, measur
     assert [len(job) for job in share_jobs(asked, keep_downloads=True)] == jobs
 
 
+@pytest.mark.parametrize("steered", ["all", "reference"])
+def test_a_further_checkpoint_leaves_what_was_found_at_the_others(plan, steered):
+    def list_parts(planned, stage):
+        (entry,) = planned.of_stage(stage)
+        parts = [f"{part['stage']}/{part['key']}" for part in entry.context["parts"]]
+        assert all(planned.makers[place] is entry for place in parts)
+        return parts
+
+    steering = STUDY["steering"] | {"checkpoints": steered}
+    before, after = settle(plan, steering=steering), plan(3, steering=steering)
+    for stage in ("coupling", "evocation"):
+        assert list_parts(after, stage)[:2] == list_parts(before, stage)
+        assert before.of_stage(stage) != after.of_stage(stage)
+    with_responses = [bool(e.inputs["responses"]) for e in after.of_stage("coupling-part")]
+    assert with_responses == [True, steered == "all", steered == "all"]
+
+
 def test_a_further_checkpoint_leaves_full_jobs_as_they_are(plan):
     before, after = plan(5), plan(6)
     assert before.of_stage("visit")[1] == after.of_stage("visit")[1]

@@ -3,11 +3,16 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from emodrift.config.reading import read_study
+from emodrift.plan.study import plan_study
 from emodrift.show.figures import list_figures
+from emodrift.stage import call_stage
+from emodrift.store.entry import map_inputs
 from tests.chat_server import complete, serve_chat
 from tests.conftest import save_checkpoint
 
@@ -78,6 +83,24 @@ def test_only_publication_reruns_when_one_published_file_is_deleted(study):
 def test_an_added_checkpoint_runs_its_own_jobs_and_the_summaries(study):
     save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
     assert study.list_jobs() == CHECKPOINT | SUMMARIES | SHOWN
+
+
+@pytest.mark.parametrize("stage", ["coupling", "evocation"])
+def test_what_was_found_at_a_checkpoint_is_not_looked_for_again(
+    finished, stage, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(finished.folder)
+    plan = plan_study(read_study(Path("config/study.yaml")), Path("results"))
+    (entry,) = plan.of_stage(stage)
+    inputs = map_inputs(entry.inputs, lambda e: plan.store / e.place)
+    first, *others = inputs["activations"]
+    gone = [dict.fromkeys(readings, [tmp_path / "gone"]) for readings in others]
+    inputs["activations"] = [first, *gone]
+    call_stage({**entry.params, **entry.context}, inputs, tmp_path, plan.store)
+    tables = sorted((plan.store / entry.place).glob("*.parquet"))
+    assert tables
+    for table in tables:
+        assert (tmp_path / table.name).read_bytes() == table.read_bytes()
 
 
 def test_nothing_reruns_when_a_checkpoint_is_renamed(study):

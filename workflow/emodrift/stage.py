@@ -37,6 +37,10 @@ class Stage:
         such as ``vectors.confound_variance``, whose last word is the field of ``params``.
     needs
         Section of the config without which a study does not have the stage.
+    parts
+        Whether what the stage finds at a checkpoint rests on nothing of the others. It is then kept
+        as an entry of its own, and ``function`` is given ``take`` (:mod:`emodrift.drift.parts`) to
+        ask for it.
     """
 
     name: str
@@ -44,25 +48,37 @@ class Stage:
     reads: Mapping[str, str | Sequence[str]]
     settings: Sequence[str] = ()
     needs: str | None = None
+    parts: bool = False
 
 
-def call_stage(params: Mapping[str, Any], inputs: Mapping[str, Any], out: Path) -> None:
+def call_stage(
+    params: Mapping[str, Any], inputs: Mapping[str, Any], out: Path, store: Path
+) -> None:
     """Do the work of a stage over all checkpoints.
 
     Parameters
     ----------
     params
-        What is set, as plain values, and ``function``, its module and name.
+        What is set, as plain values, and ``function``, its module and name; ``parts``, what it
+        keeps of each checkpoint, if it does.
     inputs
         What is read: directories of entries.
     out
         Directory to write to.
+    store
+        Root of the store.
     """
     from pydantic import TypeAdapter
+
+    from emodrift.drift.parts import load_found, save_found
+    from emodrift.store.parts import keep_parts
 
     module, _, function = params["function"].partition(":")
     summarise = getattr(import_module(module), function)
     types = get_type_hints(summarise)
-    settings = {name: value for name, value in params.items() if name != "function"}
+    settings = {name: value for name, value in params.items() if name not in ("function", "parts")}
     asked = TypeAdapter(types["params"]).validate_python(settings)
-    summarise(asked, types["inputs"](**inputs), out)
+    kept = {}
+    if "parts" in params:
+        kept["take"] = keep_parts(params["parts"], store, save_found, load_found)
+    summarise(asked, types["inputs"](**inputs), out, **kept)

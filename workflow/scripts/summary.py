@@ -4,4 +4,4 @@ from emodrift.stage import call_stage
 from emodrift.store.job import open_job
 
 with open_job(snakemake) as job:
-    call_stage(job.params, job.inputs, job.out)
+    call_stage(job.params, job.inputs, job.out, job.store)

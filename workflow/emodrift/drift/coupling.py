@@ -8,6 +8,7 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import GrowingPairs
+from emodrift.drift.parts import Found, Take, find_anew
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -53,6 +55,7 @@ STAGE = Stage(
         "discovery": "discovery?",
     },
     settings=["checkpoints", "statistics", "seed", "metrics", "steered"],
+    parts=True,
 )
 
 Rows = list[dict[str, Any]]
@@ -86,7 +89,9 @@ class CouplingInputs(NamedTuple):
     discovery: Path | None = None
 
 
-def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) -> None:
+def measure_coupling(
+    params: CouplingParams, inputs: CouplingInputs, out: Path, take: Take = find_anew
+) -> None:
     """Turn gradients and steered responses into effects on the metrics.
 
     Writes, each with the checkpoint; finite effects of steered ones alone:
@@ -109,6 +114,8 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
         What is asked, and the entries that are read.
     out
         Directory to write to.
+    take
+        Gives what was found at a checkpoint before.
     """
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
@@ -117,23 +124,28 @@ def measure_coupling(params: CouplingParams, inputs: CouplingInputs, out: Path) 
     scores = open_scores(inputs.activations[0])
     asked = plan_draws(locked, bundles, metrics, scores, statistics.draws, seed)
     responses = dict(zip(params.steered, inputs.responses, strict=True))
+
+    def find(number: int) -> Found:
+        gradients = read_gradients(inputs.activations[number], question.layer)
+        exact = compute_slopes(gradients, locked["direction"].values, question.layer)
+        tables = {
+            "effects": describe_effects(question, exact, gradients),
+            "modularity": describe_modularity(question, exact, gradients),
+            "behaviour": describe_behaviour(question, gradients["score"]),
+        }
+        if number in responses:
+            scores = join_strengths(open_responses(responses[number]), gradients["score"])
+            tables |= describe_steering(question, exact, scores)
+        return Found(tables, read_effects(asked, gradients, question.layer))
+
     with (
         GrowingTables(params.checkpoints, out) as tables,
         GrowingPairs(asked.components, asked.prompts, asked.nulls["emotions"].kinds, out) as paired,
     ):
-        for number, activation in enumerate(inputs.activations):
-            gradients = read_gradients(activation, question.layer)
-            exact = compute_slopes(gradients, locked["direction"].values, question.layer)
-            found = {
-                "effects": describe_effects(question, exact, gradients),
-                "modularity": describe_modularity(question, exact, gradients),
-                "behaviour": describe_behaviour(question, gradients["score"]),
-            }
-            if number in responses:
-                scores = join_strengths(open_responses(responses[number]), gradients["score"])
-                found |= describe_steering(question, exact, scores)
-            tables.add(number, found)
-            paired.add(read_effects(asked, gradients, question.layer))
+        for number in range(len(inputs.activations)):
+            found = take(number, partial(find, number))
+            tables.add(number, found.tables)
+            paired.add(found.reading)
 
 
 def describe_steering(

@@ -7,6 +7,7 @@ against benign prompts; and how well projections predict refusal (docs/methods.m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from emodrift.drift.paired import (
     draw_prompts,
     gather_nulls,
 )
+from emodrift.drift.parts import Found, Take, find_anew
 from emodrift.drift.table import GrowingTables
 from emodrift.measure.arrays import Readings, open_scores, read_layer
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock
@@ -40,6 +42,7 @@ STAGE = Stage(
         "discovery": "discovery?",
     },
     settings=["checkpoints", "statistics", "seed", "indicators", "metrics"],
+    parts=True,
 )
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 SEPARATIONS = ("auroc", "predictivity")
@@ -100,7 +103,9 @@ class Asked(NamedTuple):
         return next((n.kinds for n in self.nulls.values()), np.array([], dtype=object))
 
 
-def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Path) -> None:
+def measure_evocation(
+    params: EvocationParams, inputs: EvocationInputs, out: Path, take: Take = find_anew
+) -> None:
     """Project every checkpoint's prompt activations on the locked directions.
 
     Writes ``evocation.parquet`` (checkpoint, concept, split: rise from benign to harmful prompts,
@@ -115,20 +120,25 @@ def measure_evocation(params: EvocationParams, inputs: EvocationInputs, out: Pat
         What is asked, and the entries that are read.
     out
         Directory to write to.
+    take
+        Gives what was found at a checkpoint before.
     """
     locked = open_lock(inputs.lock)
     bundles = open_bundles(inputs.lock) | open_discovered(inputs.discovery)
     asked = ask(params, locked, bundles, _read_prompts(inputs.activations[0], locked))
+
+    def find(number: int) -> Found:
+        readings = inputs.activations[number]
+        return compare_prompts(asked, _read_prompts(readings, locked), open_scores(readings))
+
     with (
         GrowingTables(params.checkpoints, out) as tables,
         GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out) as paired,
     ):
-        for number, entry in enumerate(inputs.activations):
-            found, reading = compare_prompts(
-                asked, _read_prompts(entry, locked), open_scores(entry)
-            )
-            tables.add(number, found)
-            paired.add(reading)
+        for number in range(len(inputs.activations)):
+            found = take(number, partial(find, number))
+            tables.add(number, found.tables)
+            paired.add(found.reading)
 
 
 def _read_prompts(readings: Readings, locked: xr.Dataset) -> xr.DataArray:
@@ -161,10 +171,8 @@ def ask(
     )
 
 
-def compare_prompts(
-    asked: Asked, hidden: xr.DataArray, scores: xr.DataArray
-) -> tuple[dict[str, pd.DataFrame], Reading]:
-    """Tables of one checkpoint by name, and its part of the paired draws.
+def compare_prompts(asked: Asked, hidden: xr.DataArray, scores: xr.DataArray) -> Found:
+    """What is found at one checkpoint.
 
     Parameters
     ----------
@@ -183,7 +191,7 @@ def compare_prompts(
         "projections": average_projections(projection),
         "prompts": list_prompts(projection.sel(concept=asked.caution), odds),
     }
-    return tables, read_checkpoint(asked, hidden, projection, separations)
+    return Found(tables, read_checkpoint(asked, hidden, projection, separations))
 
 
 def list_compared(

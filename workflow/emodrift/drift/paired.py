@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 import zarr
+from safetensors.numpy import load_file, save_file
 
 from emodrift.stats.bootstrap import draw_weights
 
 LABELS = ("id", "suite", "split", "family")
 ALL = "all"
 NULLS_KEPT = 200
-PAIRED = "paired.zarr"
+PAIRED, READING = "paired.zarr", "paired.safetensors"
 ARRAYS = ("draw", "value", "null")
 CHECKPOINTS_TOGETHER = 64
 COMPONENTS_TOGETHER = 16
@@ -56,6 +57,25 @@ class Reading(NamedTuple):
     values: dict[str, np.ndarray]
     draws: dict[str, np.ndarray]
     nulls: dict[str, np.ndarray]
+
+
+def save_reading(reading: Reading, out: Path) -> None:
+    """Write what one checkpoint gives: ``<field>/<name>`` -> array."""
+    arrays = {
+        f"{field}/{name}": np.ascontiguousarray(array, np.float32)
+        for field, named in reading._asdict().items()
+        for name, array in named.items()
+    }
+    save_file(arrays, out / READING)
+
+
+def load_reading(entry: Path) -> Reading:
+    """Read what :func:`save_reading` wrote."""
+    found: dict[str, dict[str, np.ndarray]] = {field: {} for field in Reading._fields}
+    for path, array in load_file(entry / READING).items():
+        field, _, name = path.partition("/")
+        found[field][name] = array
+    return Reading(**found)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def plan_chain(
         one["discovery"] = _plan_discovery(plan, reference, of_reference, lock)
         locked = read_discovery(plan, one["discovery"], locked, corpus)
 
-    activations, each = [], dict[str, list[Entry]]()
+    activations, each = [], dict[str, dict[int, Entry]]()
     steered = list_steered(study, plan.checkpoints, reference)
     for number, checkpoint in enumerate(plan.checkpoints):
         reader = Reader(plan, desk, checkpoint, chat)
@@ -103,12 +103,8 @@ def plan_chain(
             )
             of_checkpoint["verdicts"] = _plan_verdicts(plan, checkpoint, contrasts, written)
         for name, entry in of_checkpoint.items():
-            each.setdefault(name, []).append(entry)
-    readings = Readings(
-        activations,
-        {name: tuple(entries) for name, entries in each.items()},
-        one,
-    )
+            each.setdefault(name, {})[number] = entry
+    readings = Readings(activations, each, one)
     return Chain(lock, readings, plan_summaries(plan, reference, readings))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from emodrift.errors import EmodriftError
-from emodrift.plan.entries import Plan
+from emodrift.plan.entries import JOBS, Plan
 from emodrift.store.entry import Entry
 
 
@@ -36,7 +36,8 @@ def list_until(plan: Plan, rules: Collection[str]) -> list[Entry]:
     asked = _pick(plan, rules)
     if not asked:
         raise EmodriftError(f"--until: study {plan.study.name} has no {' or '.join(sorted(rules))}")
-    idle = {job.place for job in plan.makers.values()} - plan.list_unfinished()
+    made = {job.place for job in plan.makers.values() if job.stage in JOBS}
+    idle = made - plan.list_unfinished()
     return [entry for entry in asked if entry.place not in idle]
 
 

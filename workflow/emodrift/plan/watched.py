@@ -71,8 +71,8 @@ def list_measurements(plan: Plan, number: int) -> list[Entry]:
         entry.place
         for stage in list_stages().values()
         for summary in plan.of_stage(stage.name)
-        for given in summary.inputs.values()
-        if isinstance(given, tuple) and len(given) == len(plan.checkpoints)
+        for given in _list_each(summary).values()
+        if number in given
         for entry in _trace(given[number])
     }
     return [entry for entry in plan.entries.values() if entry.place in places]
@@ -89,18 +89,30 @@ def list_measured(plan: Plan) -> list[int]:
 
 def pick_checkpoints(entry: Entry, kept: Sequence[int]) -> Entry:
     """An entry over all checkpoints as one over some of them."""
-    params = dict(entry.params)
-    total = len(params["checkpoints"])
+    params, context = dict(entry.params), dict(entry.context)
     params["checkpoints"] = [params["checkpoints"][number] for number in kept]
     if "reference" in params:
         params["reference"] = kept.index(params["reference"])
-    inputs = {
-        name: tuple(given[n] for n in kept)
-        if isinstance(given, tuple) and len(given) == total
-        else given
-        for name, given in entry.inputs.items()
+    if "steered" in params:
+        params["steered"] = [kept.index(n) for n in params["steered"] if n in kept]
+    if "parts" in context:
+        context["parts"] = [context["parts"][number] for number in kept]
+    each = {
+        name: tuple(given[n] for n in kept if n in given)
+        for name, given in _list_each(entry).items()
     }
-    return replace(entry, params=params, inputs=inputs)
+    return replace(entry, params=params, inputs={**entry.inputs, **each}, context=context)
+
+
+def _list_each(entry: Entry) -> dict[str, dict[int, Inputs]]:
+    """What an entry over all checkpoints reads of each: name -> number -> inputs."""
+    everywhere = range(len(entry.params["checkpoints"]))
+    steered = entry.params.get("steered", everywhere)
+    return {
+        name: dict(zip(steered if name == "responses" else everywhere, given, strict=True))
+        for name, given in entry.inputs.items()
+        if isinstance(given, tuple)
+    }
 
 
 def _trace(inputs: Inputs) -> list[Entry]:

@@ -146,7 +146,7 @@ def judge_watched(plan: Plan, number: int, out: Path) -> Found:
         made[stage].mkdir()
         inputs = map_inputs(entry.inputs, lambda e: made.get(e.stage, plan.store / e.place))
         inputs.pop("reply_behaviour", None)
-        call_stage({**entry.params, **entry.context}, inputs, made[stage])
+        call_stage({**entry.params, **entry.context}, inputs, made[stage], plan.store)
     table = read_table(made["indicators"], "indicators")
     audit = json.loads((made["indicators"] / "audit.json").read_text())
     run = plan.checkpoints[number].run

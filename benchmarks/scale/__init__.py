@@ -1,0 +1,1 @@
+"""How planning and the stages over all checkpoints grow with the number of checkpoints."""

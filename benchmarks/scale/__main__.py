@@ -1,0 +1,76 @@
+"""Measure how planning and stages grow with the number of checkpoints: docs/scale.md.
+
+``python -m benchmarks.scale`` or `make scale`; ``--most 100`` tries it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe_machine
+from benchmarks.scale.page import write_page
+from benchmarks.scale.planning import measure_planning
+from benchmarks.scale.stages import measure_layers, measure_stages
+
+RESULT = Path("results/benchmarks/scale.json")
+PLANNED = (100, 500, 2000, 10000)
+SIZES = {
+    "drift": (20, 100, 500),
+    "evocation": PLANNED,
+    "coupling": PLANNED,
+    "indicators": PLANNED,
+    "publication": PLANNED,
+}
+LAYERS = (4, 8, 16, 32)
+QUICK = 100
+
+
+def main() -> None:
+    """Measure, and write the page and its figure."""
+    options = read_options()
+    planned = tuple(n for n in PLANNED if n <= options.most)
+    sizes = {stage: tuple(n for n in of if n <= options.most) for stage, of in SIZES.items()}
+    layers = LAYERS[:2] if options.most <= QUICK else LAYERS
+    started = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        plans = [measure_planning(folder / f"plan-{n}", n, options.rounds) for n in planned]
+        grown = measure_stages(folder / "stages", sizes)
+        deeper = measure_layers(folder, layers)
+    found: dict[str, Any] = {
+        "started": started,
+        "machine": describe_machine("cpu", 1),
+        "planning": [
+            {"checkpoints": p.checkpoints, "jobs": p.jobs}
+            | {"ours": p.ours._asdict(), "bare": p.bare._asdict()}
+            for p in plans
+        ],
+        "stages": [_describe(g) for g in grown],
+        "layers": [_describe(g) for g in deeper],
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    write_page(found)
+
+
+def read_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--most", type=int, default=PLANNED[-1], help="largest number of checkpoints"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="dry runs of each, in turns")
+    return parser.parse_args()
+
+
+def _describe(grown: Any) -> dict[str, Any]:
+    return {"stage": grown.stage, "number": grown.number} | grown.cost._asdict()
+
+
+if __name__ == "__main__":
+    main()
