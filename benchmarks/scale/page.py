@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from benchmarks.scale.processes import ROOT
 from emodrift.show.figure import METADATA
 from emodrift.show.style import (
     COLUMN_INCHES,
@@ -23,7 +23,6 @@ from emodrift.show.style import (
 )
 from validation.parts import fill_parts
 
-ROOT = Path(__file__).parents[2]
 PAGE, FIGURE = ROOT / "docs/scale.md", ROOT / "docs/figures/scale.svg"
 TARGET = 1.5
 

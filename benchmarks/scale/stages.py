@@ -19,8 +19,7 @@ from benchmarks.scale.measurements import (
     write_checkpoint,
     write_reference,
 )
-from benchmarks.scale.processes import Cost, run_fresh
-from benchmarks.scale.study import ROOT
+from benchmarks.scale.processes import ROOT, Cost, run_fresh
 from emodrift.config.warning import Indicators
 from emodrift.drift.coupling import CouplingInputs, CouplingParams, measure_coupling
 from emodrift.drift.evocation import EvocationInputs, EvocationParams, measure_evocation

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.scale.processes import ROOT
 from emodrift.config.reading import read_study
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
 from tests.conftest import STUDY, write_stand_in
 
-ROOT = Path(__file__).parents[2]
 RUNS = ("healthy", "second", "third", "fourth")
 HIDDEN, LAYERS = 4096, 32
 
