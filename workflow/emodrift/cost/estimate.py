@@ -18,6 +18,7 @@ from emodrift.cost.ledger import Ledger
 from emodrift.cost.pace import UNCOUNTABLE, Pace, finds_gpu, learn_pace, probe_machine
 from emodrift.cost.shapes import Shape
 from emodrift.cost.work import Work
+from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import JOBS, TOGETHER, Plan
 from emodrift.plan.measurements import CODE, SOURCES
 from emodrift.store.downloads import format_size
@@ -90,6 +91,12 @@ class Estimate(NamedTuple):
         """Seconds on some cores; the longest job is done by one of them."""
         longest = find_longest(self.tasks, (task.assumed for task in self.tasks))
         return max(self.seconds / cores, longest)
+
+
+def makes_others(stage: str) -> bool:
+    """Whether a stage's job makes other entries, which are judged by themselves."""
+    parted = (declared.name for declared in list_stages().values() if declared.parts)
+    return stage in ("visit", *TOGETHER.values(), *parted)
 
 
 def find_longest(tasks: Iterable[Task], seconds: Iterable[float]) -> float:
@@ -313,8 +320,8 @@ def _judge(entry: Entry, job: str, habit: Habit, work: Work | None, pace: Pace |
             seconds += THREADS[entry.stage] * (STARTING + LOADING)
     elif entry.stage == "visit":
         seconds = STARTING + LOADING * len(entry.context["checkpoints"])
-    elif entry.stage in TOGETHER.values():
+    elif makes_others(entry.stage):
         seconds = STARTING
-    elif seconds is not None and entry.stage not in (*MEASURED, *TOGETHER):
+    elif seconds is not None and job == entry.place:
         seconds += STARTING
     return Task(entry.place, job, entry.stage, work, seconds, size)

@@ -6,9 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emodrift.cost.estimate import STARTING, THREADS, Task, find_longest, format_minutes
-from emodrift.plan.entries import TOGETHER
-from emodrift.plan.measurements import CODE
+from emodrift.cost.estimate import (
+    STARTING,
+    THREADS,
+    Task,
+    find_longest,
+    format_minutes,
+    makes_others,
+)
 from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0
@@ -118,9 +123,9 @@ def read_seconds(store: Path, tasks: Iterable[Task]) -> dict[str, float]:
         if not entry_exists(store / task.place):
             continue
         seconds = float(read_manifest(store / task.place).get("seconds", 0))
-        if task.stage in ("visit", *TOGETHER.values()):
+        if makes_others(task.stage):
             seconds = task.assumed
-        elif task.stage not in (*CODE, *TOGETHER):
+        elif task.job == task.place:
             seconds += STARTING
         took[task.place] = seconds * THREADS.get(task.stage, 1)
     return took
