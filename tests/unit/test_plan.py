@@ -13,6 +13,7 @@ from emodrift.plan.jobs import forget_unmade
 from emodrift.plan.measurements import SHARING, Asked, share_jobs
 from emodrift.plan.study import plan_study
 from emodrift.plan.until import is_known, list_until
+from emodrift.plan.watched import pick_checkpoints
 from emodrift.store.entry import entry_exists, write_entry
 from emodrift.store.files import name_scratch
 from tests.conftest import STUDY, save_checkpoint, write_stand_in
@@ -138,6 +139,23 @@ def test_a_further_checkpoint_leaves_what_was_found_at_the_others(plan, steered)
         assert before.of_stage(stage) != after.of_stage(stage)
     with_responses = [bool(e.inputs["responses"]) for e in after.of_stage("coupling-part")]
     assert with_responses == [True, steered == "all", steered == "all"]
+
+
+@pytest.mark.parametrize(("where", "steered"), [("all", [0, 1]), ("reference", [1])])
+def test_an_entry_over_some_checkpoints_reads_what_is_theirs(plan, where, steered):
+    sections = {
+        "steering": STUDY["steering"] | {"checkpoints": where},
+        "reference": {"run": "sft", "step": 20},
+    }
+    while (planned := plan(3, **sections)).awaited:
+        write_stand_in(planned, planned.awaited[0])
+    (coupling,) = planned.of_stage("coupling")
+    picked = pick_checkpoints(coupling, [0, 2])
+    assert picked.params["steered"] == steered
+    labels = ["sft step 0", "sft step 20"]
+    assert [e.label for e in picked.inputs["responses"]] == [labels[k] for k in steered]
+    assert [part["label"] for part in picked.context["parts"]] == labels
+    assert len(picked.inputs["activations"]) == len(picked.params["checkpoints"]) == 2
 
 
 def test_a_further_checkpoint_leaves_full_jobs_as_they_are(plan):

@@ -94,7 +94,7 @@ def test_what_was_found_at_a_checkpoint_is_not_looked_for_again(
     (entry,) = plan.of_stage(stage)
     inputs = map_inputs(entry.inputs, lambda e: plan.store / e.place)
     first, *others = inputs["activations"]
-    gone = [dict.fromkeys(readings, [tmp_path / "gone"]) for readings in others]
+    gone = [{kind: [tmp_path / "gone"] for kind in readings} for readings in others]
     inputs["activations"] = [first, *gone]
     call_stage({**entry.params, **entry.context}, inputs, tmp_path, plan.store)
     tables = sorted((plan.store / entry.place).glob("*.parquet"))
