@@ -17,7 +17,7 @@ from emodrift.measure.names import BUNDLES, LAYER, LOCK
 from emodrift.stats.corrections import count_extremes
 from emodrift.stats.measures import normalise
 from emodrift.vectors.confounds import find_confounds
-from emodrift.vectors.fitting import clean_texts, open_vectors, read_texts
+from emodrift.vectors.fitting import Texts, clean_texts, open_vectors, read_texts
 from emodrift.vectors.nulls import (
     draw_controls,
     draw_isotropic,
@@ -82,11 +82,9 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: 
             "point layer 0 is the same token in every story: choose a later layer"
         )
     random = draw_isotropic(emotion.shape[-1], params.random_directions, rng)
-    null = draw_nulls(activations, chosen, params.confound_variance, nulls, rng)
-    if "control_vector" in fitted:
-        contrasts = fitted["control_vector"].sel(layer=chosen).dropna("control").values
-        if len(contrasts):
-            null["control"] = draw_controls(contrasts, nulls, rng)
+    texts = read_texts(activations, chosen)
+    controls = pick_controls(fitted, chosen)
+    null = draw_nulls(texts, controls, params.confound_variance, nulls, rng)
     names = [*map(str, fitted["emotion"].values), *(f"random-{i}" for i in range(len(random)))]
     kinds = ["emotion"] * len(emotion) + ["random"] * len(random)
     dataset = xr.Dataset(
@@ -116,21 +114,43 @@ def lock_vectors(params: LockParams, vectors: Path, activations: Readings, out: 
 
 
 def draw_nulls(
-    activations: Readings,
-    layer: int,
+    texts: Texts,
+    controls: np.ndarray,
     confound_variance: float,
     number: int,
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Null directions (null, hidden) of each kind at a layer, fitted like the emotions'."""
-    texts = read_texts(activations, layer)
+    """Null directions (null, hidden) of each kind, fitted like the emotions'.
+
+    Parameters
+    ----------
+    texts
+        Activations at the locked layer.
+    controls
+        (control, hidden) vectors of control contrasts; where there are none, no null is drawn of
+        them.
+    confound_variance
+        Config, `vectors`.
+    number
+        Of each kind.
+    rng
+        Source of randomness.
+    """
     stories = clean_texts(texts, find_confounds(texts.neutral, confound_variance)).stories
     labels, topics = stories["label"].values, stories["topic"].values
-    return {
+    nulls = {
         "isotropic": draw_isotropic(stories.sizes["hidden"], number, rng),
         "matched": draw_matched(stories.values, labels, number, rng),
         "shuffled": draw_shuffled(stories.values, labels, topics, number, rng),
     }
+    return nulls | ({"control": draw_controls(controls, number, rng)} if len(controls) else {})
+
+
+def pick_controls(fitted: xr.Dataset, layer: int) -> np.ndarray:
+    """Vectors of control contrasts at a layer, (control, hidden)."""
+    if "control_vector" not in fitted:
+        return np.zeros((0, fitted.sizes["hidden"]), np.float32)
+    return fitted["control_vector"].sel(layer=layer).dropna("control").values
 
 
 def average_gradients(gradients: xr.Dataset) -> xr.DataArray:
