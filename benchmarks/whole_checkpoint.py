@@ -84,7 +84,7 @@ def main() -> None:
     plan = plan_study(read_study(options.config), RESULTS)
     number = [c.label for c in plan.checkpoints].index(options.label)
     entries = list_measurements(plan, number)
-    asked = plan.find_visit(entries[0]) or plan.makers[entries[0].place]
+    asked = plan.makers[entries[0].place]
     loading = next(c for c in asked.context["checkpoints"] if c["label"] == options.label)["model"]
     with tempfile.TemporaryDirectory() as folder:
         store = link_sources(plan.store, Path(folder))
