@@ -190,7 +190,9 @@ def test_what_reruns_is_told_by_the_config_value_that_changed(workplace, capsys)
     assert re.search(
         r"responses of sft step 0, sft step 10:\n  reading\.steering\.strengths: ", out
     )
-    assert re.search(r"coupling of all checkpoints:\n  it is made from other responses", out)
+    assert re.search(r"coupling of all checkpoints:\n  it is made from other responses of sft", out)
+    parts = r"coupling-part of sft step 0, sft step 10:\n  it is made from other responses\n"
+    assert re.search(parts, out)
     assert "activations" not in out and "vectors of" not in out
 
 

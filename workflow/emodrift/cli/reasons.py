@@ -57,7 +57,7 @@ def find_causes(entry: Entry, former: list[dict[str, Any]], plan: Plan) -> list[
     """
     if not former:
         lacking = [e for e in entry.list_inputs() if not entry_exists(plan.store / e.place)]
-        return _name_inputs(lacking) or [NEW]
+        return _name_inputs(lacking, entry.label) or [NEW]
     manifest = min(former, key=lambda m: _measure_distance(entry, m))
     own = list(compare_values(manifest.get("params", {}), _plain(entry.params)))
     if manifest.get("code") != entry.code:
@@ -66,7 +66,7 @@ def find_causes(entry: Entry, former: list[dict[str, Any]], plan: Plan) -> list[
     before = set(_flatten_inputs(manifest.get("inputs", {})))
     other = [e for place, e in planned.items() if place not in before]
     gone = len(before - planned.keys()) - len(other)
-    causes = own + _name_inputs(other)
+    causes = own + _name_inputs(other, entry.label)
     if gone > 0:
         causes.append(f"{gone} of its inputs fell away")
     return causes or [CONTENT]
@@ -113,14 +113,15 @@ def _flatten_inputs(inputs: Any) -> list[str]:
     return found
 
 
-def _name_inputs(entries: list[Entry]) -> list[str]:
+def _name_inputs(entries: list[Entry], own: str) -> list[str]:
+    """Inputs in words, by stage; those of the entry's own checkpoint without its label."""
     by_stage: dict[str, list[str]] = {}
     for entry in entries:
         by_stage.setdefault(entry.stage, []).append(entry.label)
     return [
         f"it is made from other {stage}"
-        + (f" of {labels[0]}" if labels[0] else "")
-        + (f" and {len(labels) - 1} more" if len(labels) > 1 else "")
+        + (f" of {labels[0]}" if labels[0] not in ("", own) else "")
+        + (f" and {len(labels) - 1} more" if set(labels) - {own} and len(labels) > 1 else "")
         for stage, labels in by_stage.items()
     ]
 
