@@ -165,14 +165,16 @@ def test_a_variant_plans_only_what_it_changes(runs, tmp_path):
 
 def test_one_visit_to_a_checkpoint_measures_the_study_and_its_variants(runs, tmp_path):
     planned = plan(runs, tmp_path, {"pooled": {"activations": {"pooling": "last"}}})
-    first, rest = planned.of_stage("visit")
+    first, *rest = planned.of_stage("visit")
     assert first.label == "sft step 0, random twin of sft step 0"
-    assert rest.label == "sft step 0, sft step 10, sft step 20, dpo step 30"
-    asked = next(c for c in rest.context["checkpoints"] if c["label"] == "dpo step 30")
+    labels = [label for visit in rest for label in visit.label.split(", ")]
+    assert labels == ["sft step 0", "sft step 10", "sft step 20", "dpo step 30"]
+    (asked,) = (c for c in rest[-1].context["checkpoints"] if c["label"] == "dpo step 30")
     of_dpo = [e for e in planned.entries.values() if "dpo step 30" in e.label]
     measured = {e.place for e in of_dpo if e.stage in MEASURED}
     assert {f"{e['stage']}/{e['key']}" for e in asked["entries"]} == measured
-    assert [e for e in planned.list_needed(rest.inputs) if e.stage == "visit"] == [first]
+    for visit in rest:
+        assert [e for e in planned.list_needed(visit.inputs) if e.stage == "visit"] == [first]
 
 
 def test_weights_of_another_data_type_are_loaded_in_the_same_visit(runs, tmp_path):
