@@ -15,9 +15,10 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.scale.page import write_page
 from benchmarks.scale.planning import measure_planning
+from benchmarks.scale.processes import ROOT
 from benchmarks.scale.stages import measure_layers, measure_stages
 
-RESULT = Path("results/benchmarks/scale.json")
+RESULT = ROOT / "results/benchmarks/scale.json"
 PLANNED = (100, 500, 2000, 10000)
 SIZES = {
     "drift": (20, 100, 500),

@@ -86,7 +86,7 @@ def _deepen(found: dict[str, Any]) -> str:
         for stage, of_stage in table.groupby("stage", sort=False)
     ]
     layers = [f"{n} layers, MB" for n in sorted(set(table["number"]))]
-    return "One checkpoint, at any number of layers:\n\n" + _tabulate(("stage", *layers), rows)
+    return _tabulate(("stage", *layers), rows)
 
 
 def _tabulate(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

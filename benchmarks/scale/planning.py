@@ -6,8 +6,8 @@ to know and no more: no keys, no checkpoints, no params, no messages.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +55,8 @@ def measure_planning(folder: Path, checkpoints: int, rounds: int = 3) -> Plannin
     """
     study, bare = folder / "study", folder / "bare"
     write_study(study, checkpoints)
-    os.chdir(study)
-    jobs = write_bare(settle(study), bare)
+    with contextlib.chdir(study):
+        jobs = write_bare(settle(study), bare)
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "--cores", "2"]
     ours, theirs = [], []
     for _ in range(rounds):
