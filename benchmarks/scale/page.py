@@ -121,7 +121,8 @@ def draw(found: dict[str, Any]) -> Figure:
     _label(held, "checkpoints", "peak memory, MB", "Memory")
     _label(time, "checkpoints", "processor time, × the first", "Time")
     _label(deep, "layers of the model", "peak memory, MB", "Memory for one checkpoint")
-    deep.set_ylim(bottom=0)
+    for axes in (held, deep):
+        axes.set_ylim(bottom=0)
     for axes in (held, time, deep):
         axes.legend(fontsize=SMALL)
     return figure
@@ -129,7 +130,7 @@ def draw(found: dict[str, Any]) -> Figure:
 
 def _label(axes: Axes, below: str, beside: str, title: str) -> None:
     axes.set(xlabel=below, ylabel=beside, title=title, xscale="log")
-    if "layers" not in below:
+    if "time" in beside:
         axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
