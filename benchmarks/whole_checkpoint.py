@@ -37,7 +37,7 @@ from emodrift.measure.responses import choose_spread
 from emodrift.measure.visit import measure_entries
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import load_model, load_network
-from emodrift.models.prompts import TokenIds, encode_prompts, encode_replies
+from emodrift.models.prompts import TokenIds, encode_prompts, encode_replies, pad_rows
 from emodrift.plan.entries import Plan
 from emodrift.plan.measurements import CODE
 from emodrift.plan.study import plan_study
@@ -186,7 +186,7 @@ def pool_layers(
     """Weighted sums over tokens of every layer (text, layer, hidden), without the LM head."""
     found: list[np.ndarray] = [np.zeros(0)] * len(encoded)
     for some in split_sorted(encoded, rows):
-        ids, mask = pad_right([encoded[i] for i in some])
+        ids, mask = pad_rows([encoded[i] for i in some])
         states = network.network.model(
             input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False
         ).hidden_states
@@ -225,7 +225,7 @@ def differentiate(
     scores, gradients = np.zeros((len(encoded), len(replies)), np.float32), {}
     for some in split_sorted(encoded, rows):
         prompts = [encoded[i] for i in some]
-        ids, mask = pad_right([prompt + reply for prompt in prompts for reply in phrasings])
+        ids, mask = pad_rows([prompt + reply for prompt in prompts for reply in phrasings])
         with record_from(network, first_layer) as states:
             network.network.model(input_ids=ids, attention_mask=mask, use_cache=False)
         logp = score_phrasings(network, states[-1], prompts, phrasings)
@@ -309,13 +309,6 @@ def split_sorted(encoded: Sequence[TokenIds], rows: int) -> Iterator[list[int]]:
     """Texts in batches, longest first."""
     order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]))
     return (order[k : k + rows] for k in range(0, len(order), rows))
-
-
-def pad_right(texts: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask, (row, token) each."""
-    ids = pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
-    lengths = torch.tensor([len(text) for text in texts])
-    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
 
 
 def compare_activations(places: Sequence[Path], theirs: Sequence[np.ndarray]) -> str:

@@ -98,7 +98,7 @@ def write_checkpoint(folder: Path, shape: Shape, lock: Path, seed: int) -> Measu
 def _write_readings(folder: Path, shape: Shape, seed: int, first_layer: int) -> Readings:
     rng = np.random.default_rng(seed)
     parts = {
-        "stories": [s for s in sample_stories(1, shape.texts)],
+        "stories": sample_stories(1, shape.texts),
         "neutral": sample_neutral(2, shape.texts),
         "controls": sample_controls(3, shape.texts),
         "prompts": sample_prompts(4, shape.prompts),

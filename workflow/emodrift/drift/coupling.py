@@ -8,7 +8,6 @@ that stand for no emotion.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from emodrift.drift.modularity import (
     standardise_effects,
 )
 from emodrift.drift.paired import GrowingPairs
-from emodrift.drift.parts import Found, Take, find_anew
+from emodrift.drift.parts import Found, Take, find_anew, write_found
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
     compare_slopes,
@@ -37,7 +36,6 @@ from emodrift.drift.slopes import (
     select_targets,
 )
 from emodrift.drift.stability import measure_stability
-from emodrift.drift.table import GrowingTables
 from emodrift.measure.arrays import Readings, open_responses, open_scores, read_gradients
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
@@ -138,14 +136,8 @@ def measure_coupling(
             tables |= describe_steering(question, exact, scores)
         return Found(tables, read_effects(asked, gradients, question.layer))
 
-    with (
-        GrowingTables(params.checkpoints, out) as tables,
-        GrowingPairs(asked.components, asked.prompts, asked.nulls["emotions"].kinds, out) as paired,
-    ):
-        for number in range(len(inputs.activations)):
-            found = take(number, partial(find, number))
-            tables.add(number, found.tables)
-            paired.add(found.reading)
+    pairs = GrowingPairs(asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
+    write_found(params.checkpoints, pairs, find, take, out)
 
 
 def describe_steering(

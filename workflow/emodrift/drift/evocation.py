@@ -7,7 +7,6 @@ against benign prompts; and how well projections predict refusal (docs/methods.m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +24,7 @@ from emodrift.drift.paired import (
     draw_prompts,
     gather_nulls,
 )
-from emodrift.drift.parts import Found, Take, find_anew
-from emodrift.drift.table import GrowingTables
+from emodrift.drift.parts import Found, Take, find_anew, write_found
 from emodrift.measure.arrays import Readings, open_scores, read_layer
 from emodrift.measure.directions import open_bundles, open_discovered, open_lock
 from emodrift.stage import Stage
@@ -131,14 +129,8 @@ def measure_evocation(
         readings = inputs.activations[number]
         return compare_prompts(asked, _read_prompts(readings, locked), open_scores(readings))
 
-    with (
-        GrowingTables(params.checkpoints, out) as tables,
-        GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out) as paired,
-    ):
-        for number in range(len(inputs.activations)):
-            found = take(number, partial(find, number))
-            tables.add(number, found.tables)
-            paired.add(found.reading)
+    pairs = GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out)
+    write_found(params.checkpoints, pairs, find, take, out)
 
 
 def _read_prompts(readings: Readings, locked: xr.Dataset) -> xr.DataArray:

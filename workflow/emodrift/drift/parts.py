@@ -6,14 +6,15 @@ more asks about that one alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from emodrift.drift.paired import Reading, load_reading, save_reading
-from emodrift.drift.table import Rows, read_table, write_table
+from emodrift.drift.paired import GrowingPairs, Reading, load_reading, save_reading
+from emodrift.drift.table import GrowingTables, Rows, read_table, write_table
 
 
 class Found(NamedTuple):
@@ -32,6 +33,35 @@ found now.
 def find_anew(_number: int, find: Callable[[], Found]) -> Found:
     """Find it, and keep nothing."""
     return find()
+
+
+def write_found(
+    checkpoints: Sequence[Mapping[str, Any]],
+    pairs: GrowingPairs,
+    find: Callable[[int], Found],
+    take: Take,
+    out: Path,
+) -> None:
+    """Write the tables and paired draws of all checkpoints, one of which is held at a time.
+
+    Parameters
+    ----------
+    checkpoints
+        Run, step, stage and tokens of each.
+    pairs
+        Where paired draws go.
+    find
+        Finds something at the checkpoint of a number.
+    take
+        Gives what was found there before.
+    out
+        Directory to write tables to.
+    """
+    with GrowingTables(checkpoints, out) as tables, pairs:
+        for number in range(len(checkpoints)):
+            found = take(number, partial(find, number))
+            tables.add(number, found.tables)
+            pairs.add(found.reading)
 
 
 def save_found(found: Found, out: Path) -> None:
