@@ -31,7 +31,7 @@ SlurmdPort={node}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
@@ -141,6 +141,21 @@ class Node:
         """Numbers of the jobs that are in the queue, or in one of some states."""
         chosen = [f"--states={','.join(states)}"] if states else []
         return self.ask("squeue", "-h", "-o", "%i", *chosen).split()
+
+    def await_running(self, *known: str) -> str:
+        """Wait until a job runs that is none of those known; its number."""
+        found: set[str] = set()
+        self._wait(lambda: found.update(set(self.list_jobs("R")) - {*known}) or found, "a job")
+        return min(found)
+
+    def await_end(self, job: str) -> None:
+        """Wait until a job is over."""
+        self._wait(lambda: job not in self.list_jobs(), f"the end of job {job}")
+
+    def set_state(self, state: str) -> None:
+        """Drain the node, or let it take jobs again."""
+        name = socket.gethostname().partition(".")[0]
+        self.ask("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
 
     def _configure(self) -> None:
         with contextlib.ExitStack() as stack:

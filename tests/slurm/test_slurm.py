@@ -1,10 +1,11 @@
-"""A study on a cluster: the same tables, in few jobs.
+"""A study on a cluster: the same tables, in few jobs, whatever happens to jobs and node.
 
 The cluster is of one node, in a folder of its own (`tests/slurm/node.py`); the profile is the
 shipped one, but for its patience.
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -27,11 +28,30 @@ def node(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_cluster(finished, node, tmp_path_factory):
-    """The finished study, run once more, from its checkpoints, on the cluster; and its output."""
+    """The finished study, run once more, from its checkpoints, on the cluster; its output; and the
+    jobs that were disturbed."""
     project = finished.copy_untouched(tmp_path_factory.mktemp("cluster") / "project")
     project.environment |= node.environment
-    done = project.run(*PROFILE, *HASTE)
-    return project, done.stdout + done.stderr
+    with ThreadPoolExecutor(1) as pool:
+        disturbed = pool.submit(disturb, node)
+        done = project.run(*PROFILE, *HASTE)
+        return project, done.stdout + done.stderr, disturbed.result()
+
+
+def disturb(node):
+    """Put the first job back into the queue, cancel the second, and drain the node and restart the
+    controller under the third. Gives their numbers."""
+    requeued = node.await_running()
+    node.ask("scontrol", "requeue", requeued)
+    cancelled = node.await_running(requeued)
+    node.ask("scancel", cancelled)
+    drained = node.await_running(requeued, cancelled)
+    node.set_state("DRAIN")
+    node.stop_controller()
+    node.start_controller()
+    node.await_end(drained)
+    node.set_state("RESUME")
+    return requeued, cancelled, drained
 
 
 def list_submitted(output):
@@ -40,13 +60,26 @@ def list_submitted(output):
 
 
 def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
-    project, _ = on_cluster
+    project, _, _ = on_cluster
     expected = finished.read_tables()
     assert len(expected) > 20 and project.read_tables() == expected
     assert project.list_jobs() == {}
 
 
 def test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one(on_cluster):
-    """Contrast data, the reference, the other checkpoint, tables, figures with the report."""
-    _, output = on_cluster
-    assert len(list_submitted(output)) <= 5
+    """Contrast data, the reference, the other checkpoint, tables, figures with the report; and what
+    was cancelled once more."""
+    _, output, _ = on_cluster
+    assert len(list_submitted(output)) <= 5 + 1
+
+
+def test_what_is_requeued_goes_on_what_is_cancelled_is_tried_again_and_a_drained_node_ends_its_job(
+    node, on_cluster
+):
+    _, output, (requeued, cancelled, drained) = on_cluster
+    submitted = list_submitted(output)
+    assert {requeued, cancelled, drained} <= set(submitted)
+    assert "Restarts=1" in node.ask("scontrol", "show", "job", requeued)
+    states = {job: node.show(job, "%T") for job in submitted}
+    assert states.pop(cancelled) == "CANCELLED"
+    assert set(states.values()) == {"COMPLETED"}
