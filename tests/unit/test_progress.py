@@ -46,6 +46,16 @@ def test_the_time_left_is_right_within_30_percent_though_the_estimate_was_not():
     assert all(told == pytest.approx(left, rel=0.3) for told, left in checked)
 
 
+def test_a_study_that_began_on_one_core_is_told_right_soon():
+    tasks = [Task(f"gradients/{k}", f"visit/{k}", "gradients", None, 30.0, None) for k in range(80)]
+    progress = Progress(cores=2, started=0.0)
+    progress.expect(tasks)
+    ends = [30.0 * (k + 1) for k in range(10)] + [300.0 + 15 * (k + 1) for k in range(40)]
+    for task, now in zip(tasks, ends, strict=False):
+        progress.note({task.place: 30.0}, now)
+    assert progress.foresee(now) == pytest.approx(30 * 15, rel=0.1)
+
+
 def test_a_short_task_that_took_ten_times_its_estimate_says_little_of_long_ones():
     short, *long = [Task(f"visit/{k}", f"visit/{k}", "visit", None, 3600.0, None) for k in range(3)]
     short = Task("training-base/0", "training-base/0", "training-base", None, 2.0, None)

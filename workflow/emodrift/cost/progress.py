@@ -18,6 +18,8 @@ from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0
 """Estimated seconds of a core after which what tasks took counts as much as their estimate."""
+RECENT = 300.0
+"""Seconds over which it is judged how many cores are at work: a study may begin on one."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Progress:
     tasks: dict[str, Task] = field(default_factory=dict)
     done: dict[str, Task] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
-    finished: float | None = None
+    course: list[tuple[float, float]] = field(default_factory=list)
 
     def expect(self, tasks: Iterable[Task]) -> None:
         """Take what a newer plan says is missing in place of what an older one said."""
@@ -57,7 +59,7 @@ class Progress:
         self.done |= {task.place: task for task in new}
         self.took |= {task.place: took[task.place] for task in new}
         if new:
-            self.finished = now
+            self.course.append((now, sum(self.took.values())))
         return bool(new)
 
     @property
@@ -71,18 +73,20 @@ class Progress:
         """Seconds until all is done.
 
         What tasks of a stage took corrects the estimate of those to come; then the time that has
-        passed, against what was done in it, tells how many cores were at work. The longest job
-        bounds the time left from below, for at the end it runs alone.
+        passed of late, against what was done in it, tells how many cores are at work. The longest
+        job bounds the time left from below, for at the end it runs alone.
         """
         each = self._judge_rest()
         rest = sum(each)
-        if not rest or self.finished is None:
+        if not rest or not self.course:
             return max(0.0, rest / self.cores - (now - self.started))
-        done = sum(self.took.values())
-        passed = (self.finished - self.started) * self.cores
-        stretch = (passed + TRUST) / (done + TRUST)
+        finished, done = self.course[-1]
+        before = [point for point in self.course if point[0] <= finished - RECENT]
+        since, known = before[-1] if before else (self.started, 0.0)
+        passed = (finished - since) * self.cores
+        stretch = (passed + TRUST) / (done - known + TRUST)
         left = max(rest * stretch / self.cores, find_longest(self.tasks.values(), each))
-        return max(0.1 * left, left - (now - self.finished))
+        return max(0.1 * left, left - (now - finished))
 
     def _judge_rest(self) -> list[float]:
         """Seconds of a core that each task that is left takes, by what its stage took so far."""
