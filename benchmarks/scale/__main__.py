@@ -16,17 +16,10 @@ from benchmarks.machine import describe_machine
 from benchmarks.scale.page import write_page
 from benchmarks.scale.planning import measure_planning
 from benchmarks.scale.processes import ROOT
-from benchmarks.scale.stages import measure_layers, measure_stages
+from benchmarks.scale.stages import STAGES, measure_layers, measure_stages
 
 RESULT = ROOT / "results/benchmarks/scale.json"
 PLANNED = (100, 500, 2000, 10000)
-SIZES = {
-    "drift": (20, 100, 500),
-    "evocation": PLANNED,
-    "coupling": PLANNED,
-    "indicators": PLANNED,
-    "publication": PLANNED,
-}
 LAYERS = (4, 8, 16, 32)
 QUICK = 100
 
@@ -35,7 +28,7 @@ def main() -> None:
     """Measure, and write the page and its figure."""
     options = read_options()
     planned = tuple(n for n in PLANNED if n <= options.most)
-    sizes = {stage: tuple(n for n in of if n <= options.most) for stage, of in SIZES.items()}
+    sizes = dict.fromkeys(STAGES, planned)
     layers = LAYERS[:2] if options.most <= QUICK else LAYERS
     started = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     with tempfile.TemporaryDirectory() as place:

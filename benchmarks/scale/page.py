@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from benchmarks.scale.processes import ROOT
+from benchmarks.scale.stages import PART
 from emodrift.show.figure import METADATA
 from emodrift.show.style import (
     COLUMN_INCHES,
@@ -105,17 +106,14 @@ def draw(found: dict[str, Any]) -> Figure:
         held.plot(plans["checkpoints"], plans[f"{column}.memory"], **options)
         seconds = plans[f"{column}.seconds"]
         time.plot(plans["checkpoints"], seconds / plans["bare.seconds"][0], **options)
-    for number, (stage, table) in enumerate(stages.groupby("stage", sort=False)):
-        options = {"color": RUN_COLOURS[number], "marker": RUN_MARKERS[number], "label": stage}
+    names = list(dict.fromkeys(stages["stage"]))
+    for stage, table in stages.groupby("stage", sort=False):
+        options = _mark(names.index(stage), stage)
         held.plot(table["number"], table["memory"], **options)
         time.plot(table["number"], table["seconds"] / table["seconds"].iloc[0], **options)
-    for number, (stage, table) in enumerate(pd.DataFrame(found["layers"]).groupby("stage")):
-        deep.plot(
-            *(table["number"], table["memory"]),
-            color=RUN_COLOURS[number + 1],
-            marker=RUN_MARKERS[number + 1],
-            label=stage,
-        )
+    for stage, table in pd.DataFrame(found["layers"]).groupby("stage", sort=False):
+        number = names.index(stage.removesuffix(PART))
+        deep.plot(table["number"], table["memory"], **_mark(number, stage))
     ends = plans["checkpoints"].iloc[[0, -1]]
     time.plot(ends, ends / ends.iloc[0], color=FAINT, lw=3, zorder=0, label="as checkpoints")
     _label(held, "checkpoints", "peak memory, MB", "Memory")
@@ -126,6 +124,10 @@ def draw(found: dict[str, Any]) -> Figure:
     for axes in (held, time, deep):
         axes.legend(fontsize=SMALL)
     return figure
+
+
+def _mark(number: int, stage: str) -> dict[str, str]:
+    return {"color": RUN_COLOURS[number], "marker": RUN_MARKERS[number], "label": stage}
 
 
 def _label(axes: Axes, below: str, beside: str, title: str) -> None:

@@ -31,7 +31,7 @@ from emodrift.store.parts import keep_parts
 from emodrift.warning.audit import IndicatorsInputs, IndicatorsParams, measure_indicators
 
 DISTINCT = 6
-PARTED = ("evocation", "coupling")
+PARTED = ("drift", "evocation", "coupling")
 PART = "-part"
 STATISTICS = Statistics(draws=200, level=0.95, nulls=50)
 INDICATORS = Indicators().model_dump(mode="json")
@@ -68,7 +68,12 @@ def measure_parted(
     """A stage that keeps what it finds at each checkpoint, over entries of a few in turn."""
     measured = [_locate(folder / str(k % DISTINCT)) for k in range(len(checkpoints))]
     readings, lock = [m.readings for m in measured], folder / "0/lock"
-    if stage == "evocation":
+    if stage == "drift":
+        compared = DriftParams(checkpoints, 0, STATISTICS, 1, RECIPE, {})
+        vectors = [m.vectors for m in measured]
+        twin = folder / "1/vectors"
+        measure_drift(compared, DriftInputs(vectors, readings, twin, lock), out, take)
+    elif stage == "evocation":
         asked = EvocationParams(checkpoints, STATISTICS, 1, INDICATORS, METRICS)
         measure_evocation(asked, EvocationInputs(readings, lock), out, take)
     else:
@@ -90,14 +95,6 @@ def run_parted(stage: str) -> Callable[[Path, list[dict[str, Any]], Path], None]
         measure_parted(stage, folder, checkpoints, out, take)
 
     return run
-
-
-def run_drift(folder: Path, checkpoints: list[dict[str, Any]], out: Path) -> None:
-    """Drift of all checkpoints."""
-    measured = [_locate(folder / str(k % DISTINCT)) for k in range(len(checkpoints))]
-    asked = DriftParams(checkpoints, 0, STATISTICS, 1, RECIPE, {})
-    vectors, readings = [m.vectors for m in measured], [m.readings for m in measured]
-    measure_drift(asked, DriftInputs(vectors, readings, vectors[1], folder / "0/lock"), out)
 
 
 def run_indicators(folder: Path, checkpoints: list[dict[str, Any]], out: Path) -> None:
@@ -125,9 +122,7 @@ def run_publication(folder: Path, checkpoints: list[dict[str, Any]], out: Path) 
 
 
 STAGES: dict[str, Callable[[Path, list[dict[str, Any]], Path], None]] = {
-    "drift": run_drift,
-    "evocation": run_parted("evocation"),
-    "coupling": run_parted("coupling"),
+    **{stage: run_parted(stage) for stage in PARTED},
     "indicators": run_indicators,
     "publication": run_publication,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 OPTIONAL = "?"
 """Ends the name of what is read where a study has it, and left out where it has not."""
@@ -38,9 +38,10 @@ class Stage:
     needs
         Section of the config without which a study does not have the stage.
     parts
-        Whether what the stage finds at a checkpoint rests on nothing of the others. It is then kept
-        as an entry of its own, and ``function`` is given ``take`` (:mod:`emodrift.drift.parts`) to
-        ask for it.
+        What the stage finds at a checkpoint rests on that checkpoint ``alone``, or on it and the
+        ``reference``, beside entries of which there is one. It is then kept as an entry of its own,
+        and ``function`` is given ``take`` (:mod:`emodrift.drift.parts`) to ask for it. Empty: it
+        rests on other checkpoints, too.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Stage:
     reads: Mapping[str, str | Sequence[str]]
     settings: Sequence[str] = ()
     needs: str | None = None
-    parts: bool = False
+    parts: Literal["", "alone", "reference"] = ""
 
 
 def call_stage(

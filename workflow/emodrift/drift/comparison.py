@@ -55,7 +55,7 @@ class Turned(NamedTuple):
 
 def summarise_turning(turning: Turning) -> Turned:
     """What is kept of a test of whether emotions turned."""
-    return Turned(turning.statistic[0].copy(), turning.statistic.max(1), turning.p)
+    return Turned(turning.statistic[0], turning.statistic.max(1), turning.p)
 
 
 def describe_direction(

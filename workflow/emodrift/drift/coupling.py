@@ -24,7 +24,7 @@ from emodrift.drift.modularity import (
     name_metrics,
     standardise_effects,
 )
-from emodrift.drift.paired import GrowingPairs
+from emodrift.drift.paired import GrowingPairs, name_arrays
 from emodrift.drift.parts import Found, Take, find_anew, write_found
 from emodrift.drift.question import Question
 from emodrift.drift.slopes import (
@@ -53,7 +53,7 @@ STAGE = Stage(
         "discovery": "discovery?",
     },
     settings=["checkpoints", "statistics", "seed", "metrics", "steered"],
-    parts=True,
+    parts="alone",
 )
 
 Rows = list[dict[str, Any]]
@@ -134,10 +134,11 @@ def measure_coupling(
         if number in responses:
             scores = join_strengths(open_responses(responses[number]), gradients["score"])
             tables |= describe_steering(question, exact, scores)
-        return Found(tables, read_effects(asked, gradients, question.layer))
+        return Found(tables, name_arrays(read_effects(asked, gradients, question.layer)))
 
-    pairs = GrowingPairs(asked.components, asked.prompts, asked.nulls["emotions"].kinds, out)
-    write_found(params.checkpoints, pairs, find, take, out)
+    kinds = asked.nulls["emotions"].kinds
+    with GrowingPairs(asked.components, asked.prompts, kinds, out) as pairs:
+        write_found(params.checkpoints, find, take, out, pairs)
 
 
 def describe_steering(

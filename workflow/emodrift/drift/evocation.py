@@ -23,6 +23,7 @@ from emodrift.drift.paired import (
     Reading,
     draw_prompts,
     gather_nulls,
+    name_arrays,
 )
 from emodrift.drift.parts import Found, Take, find_anew, write_found
 from emodrift.measure.arrays import Readings, open_scores, read_layer
@@ -40,7 +41,7 @@ STAGE = Stage(
         "discovery": "discovery?",
     },
     settings=["checkpoints", "statistics", "seed", "indicators", "metrics"],
-    parts=True,
+    parts="alone",
 )
 LIMITS = {"auroc": (0, 1), "predictivity": (-1, 1)}
 SEPARATIONS = ("auroc", "predictivity")
@@ -129,8 +130,8 @@ def measure_evocation(
         readings = inputs.activations[number]
         return compare_prompts(asked, _read_prompts(readings, locked), open_scores(readings))
 
-    pairs = GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out)
-    write_found(params.checkpoints, pairs, find, take, out)
+    with GrowingPairs(asked.components, asked.prompts, asked.null_kinds, out) as pairs:
+        write_found(params.checkpoints, find, take, out, pairs)
 
 
 def _read_prompts(readings: Readings, locked: xr.Dataset) -> xr.DataArray:
@@ -183,7 +184,7 @@ def compare_prompts(asked: Asked, hidden: xr.DataArray, scores: xr.DataArray) ->
         "projections": average_projections(projection),
         "prompts": list_prompts(projection.sel(concept=asked.caution), odds),
     }
-    return Found(tables, read_checkpoint(asked, hidden, projection, separations))
+    return Found(tables, name_arrays(read_checkpoint(asked, hidden, projection, separations)))
 
 
 def list_compared(

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 from sklearn.cluster import KMeans
 
-from emodrift.drift.table import label_rows, write_table
+from emodrift.drift.parts import Found, Take, find_anew, write_found
 from emodrift.measure.arrays import Readings
 from emodrift.measure.directions import open_lock
 from emodrift.stage import Stage
@@ -32,6 +32,7 @@ STAGE = Stage(
     "measure_fragmentation",
     reads={"activations": ["stories", "neutral"], "lock": "lock"},
     settings=["checkpoints", "statistics", "seed", "vectors.confound_variance"],
+    parts="alone",
 )
 MOST_DIRECTIONS = 4
 SPLITS = 6
@@ -72,7 +73,7 @@ class Rank(NamedTuple):
 
 
 def measure_fragmentation(
-    params: FragmentationParams, inputs: FragmentationInputs, out: Path
+    params: FragmentationParams, inputs: FragmentationInputs, out: Path, take: Take = find_anew
 ) -> None:
     """Write ``fragmentation.parquet``: for each checkpoint and emotion the effective rank of topic
     vectors with interval, null and corrected p-value, and the number of sub-directions.
@@ -83,27 +84,39 @@ def measure_fragmentation(
         What is asked, and the entries that are read.
     out
         Directory to write to.
+    take
+        Gives what was found at a checkpoint before.
     """
-    checkpoints, statistics, seed, confound_variance = params
     layer = int(open_lock(inputs.lock)["layer"])
-    tables = []
-    for number, entry in enumerate(inputs.activations):
-        texts = read_texts(entry, layer)
-        clean = clean_texts(texts, find_confounds(texts.neutral, confound_variance))
-        deviations = center_stories(clean.stories)
-        found: list[dict[str, Any]] = []
-        for emotion, own in deviations.groupby("label"):
-            rng = np.random.default_rng(seed)
-            values, topics = own.values, own["topic"].values
-            rank = measure_rank(values, topics, statistics.nulls, statistics.level, rng)
-            place = {"checkpoint": number, "concept": str(emotion)}
-            directions = count_directions(values, topics, rng)
-            found.append(place | rank._asdict() | {"sub_directions": directions})
-        of_checkpoint = pd.DataFrame(found)
-        tables.append(of_checkpoint.assign(q=correct_family(of_checkpoint["p"].to_numpy(), "by")))
+
+    def find(number: int) -> Found:
+        texts = read_texts(inputs.activations[number], layer)
+        clean = clean_texts(texts, find_confounds(texts.neutral, params.confound_variance))
+        return Found({"fragmentation": describe_emotions(center_stories(clean.stories), params)})
+
+    write_found(params.checkpoints, find, take, out)
+
+
+def describe_emotions(deviations: xr.DataArray, params: FragmentationParams) -> pd.DataFrame:
+    """Rows of one checkpoint: each emotion's rank and number of sub-directions.
+
+    Parameters
+    ----------
+    deviations
+        (prompt, hidden), of :func:`center_stories`.
+    params
+        Of the stage.
+    """
+    statistics, found = params.statistics, []
+    for emotion, own in deviations.groupby("label"):
+        rng = np.random.default_rng(params.seed)
+        values, topics = own.values, own["topic"].values
+        rank = measure_rank(values, topics, statistics.nulls, statistics.level, rng)
+        directions = count_directions(values, topics, rng)
+        found.append({"concept": str(emotion), **rank._asdict(), "sub_directions": directions})
     names = {"value": "rank", "low": "rank_low", "high": "rank_high", "null": "rank_shuffled"}
-    table = pd.concat(tables, ignore_index=True).rename(columns=names)
-    write_table(label_rows(table, checkpoints), out, "fragmentation")
+    table = pd.DataFrame(found).rename(columns=names)
+    return table.assign(q=correct_family(table["p"].to_numpy(), "by"))
 
 
 def center_stories(stories: xr.DataArray) -> xr.DataArray:

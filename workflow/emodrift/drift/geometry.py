@@ -9,6 +9,7 @@ whole space), :mod:`~emodrift.drift.subspaces` (subspaces and nulls), :mod:`~emo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from emodrift.drift.emotion_space import (
     settle_frame,
 )
 from emodrift.drift.maps import stack_ratings
+from emodrift.drift.parts import Found, Take, find_anew, take_all
 from emodrift.drift.quality import describe_quality
 from emodrift.drift.table import GrowingTables, label_rows, write_table
 from emodrift.measure.arrays import Readings
@@ -54,6 +56,7 @@ STAGE = Stage(
         "lock": "lock",
     },
     settings=["checkpoints", "reference", "statistics", "seed", "fitting", "ratings"],
+    parts="reference",
 )
 
 
@@ -99,7 +102,9 @@ class Reference(NamedTuple):
     twin: xr.Dataset
 
 
-def measure_drift(params: DriftParams, inputs: DriftInputs, out: Path) -> None:
+def measure_drift(
+    params: DriftParams, inputs: DriftInputs, out: Path, take: Take = find_anew
+) -> None:
     """Compare every checkpoint's vectors with the reference's.
 
     Writes at the locked layer ``drift.parquet`` (checkpoint, kind, concept),
@@ -115,27 +120,37 @@ def measure_drift(params: DriftParams, inputs: DriftInputs, out: Path) -> None:
         What is asked, and the entries that are read.
     out
         Directory to write to.
+    take
+        Gives what was found at a checkpoint before.
     """
     layer = int(open_lock(inputs.lock)["layer"])
-    reference, settings = settle_reference(params, inputs, layer)
+
+    @cache
+    def settle() -> tuple[Reference, Settings]:
+        return settle_reference(params, inputs, layer)
+
+    def find(number: int) -> Found:
+        reference, settings = settle()
+        now = reference.measured
+        if number != params.reference:
+            now = read_checkpoint(inputs.activations[number], layer, settings)
+        fitted = open_vectors(inputs.vectors[number])
+        found, turning = compare_checkpoint(now, fitted, reference, layer, settings)
+        for table in found.values():
+            if "layer" not in table:
+                table.insert(0, "layer", layer)
+        return Found(found, summarise_turning(turning)._asdict())
+
     kept: dict[str, list[pd.DataFrame]] = {"drift": [], "emotion_space": []}
     turnings: dict[int, Turned] = {}
     with GrowingTables(params.checkpoints, out) as tables:
-        for number, entry in enumerate(inputs.vectors):
-            now = reference.measured
-            if number != params.reference:
-                now = read_checkpoint(inputs.activations[number], layer, settings)
-            found, turning = compare_checkpoint(
-                now, open_vectors(entry), reference, layer, settings
-            )
-            if number != params.reference:
-                turnings[number] = summarise_turning(turning)
-            for table in found.values():
-                if "layer" not in table:
-                    table.insert(0, "layer", layer)
+        for number, found in enumerate(take_all(len(params.checkpoints), find, take)):
+            rows = dict(found.tables)
             for name, whole in kept.items():
-                whole.append(found.pop(name).assign(checkpoint=number))
-            tables.add(number, found)
+                whole.append(pd.DataFrame(rows.pop(name)).assign(checkpoint=number))
+            tables.add(number, rows)
+            if number != params.reference:
+                turnings[number] = Turned(**found.arrays)
     drift, space = (pd.concat(whole, ignore_index=True) for whole in kept.values())
     corrected = {
         "drift": correct_drift(drift, turnings),

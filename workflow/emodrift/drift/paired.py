@@ -15,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 import zarr
-from safetensors.numpy import load_file, save_file
 
 from emodrift.stats.bootstrap import draw_weights
 
 LABELS = ("id", "suite", "split", "family")
 ALL = "all"
 NULLS_KEPT = 200
-PAIRED, READING = "paired.zarr", "paired.safetensors"
+PAIRED = "paired.zarr"
 ARRAYS = ("draw", "value", "null")
 CHECKPOINTS_TOGETHER = 64
 COMPONENTS_TOGETHER = 16
@@ -59,20 +58,19 @@ class Reading(NamedTuple):
     nulls: dict[str, np.ndarray]
 
 
-def save_reading(reading: Reading, out: Path) -> None:
-    """Write what one checkpoint gives: ``<field>/<name>`` -> array."""
-    arrays = {
+def name_arrays(reading: Reading) -> dict[str, np.ndarray]:
+    """What one checkpoint gives, as it is stored: ``<field>/<name>`` -> array in float32."""
+    return {
         f"{field}/{name}": np.ascontiguousarray(array, np.float32)
         for field, named in reading._asdict().items()
         for name, array in named.items()
     }
-    save_file(arrays, out / READING)
 
 
-def load_reading(entry: Path) -> Reading:
-    """Read what :func:`save_reading` wrote."""
+def gather_reading(arrays: Mapping[str, np.ndarray]) -> Reading:
+    """Undo :func:`name_arrays`."""
     found: dict[str, dict[str, np.ndarray]] = {field: {} for field in Reading._fields}
-    for path, array in load_file(entry / READING).items():
+    for path, array in arrays.items():
         field, _, name = path.partition("/")
         found[field][name] = array
     return Reading(**found)

@@ -6,22 +6,26 @@ more asks about that one alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import pandas as pd
+from safetensors.numpy import load_file, save_file
 
-from emodrift.drift.paired import GrowingPairs, Reading, load_reading, save_reading
+from emodrift.drift.paired import GrowingPairs, gather_reading
 from emodrift.drift.table import GrowingTables, Rows, read_table, write_table
+
+ARRAYS = "arrays.safetensors"
 
 
 class Found(NamedTuple):
-    """What is found at one checkpoint: tables, name -> rows; and its part of the paired draws."""
+    """What is found at one checkpoint: tables, name -> rows; and arrays by name."""
 
     tables: Mapping[str, Rows]
-    reading: Reading
+    arrays: Mapping[str, np.ndarray] = {}
 
 
 Take: TypeAlias = Callable[[int, Callable[[], Found]], Found]
@@ -35,44 +39,57 @@ def find_anew(_number: int, find: Callable[[], Found]) -> Found:
     return find()
 
 
+def take_all(number: int, find: Callable[[int], Found], take: Take) -> Iterator[Found]:
+    """What is found at each of so many checkpoints, one of which is held at a time.
+
+    Parameters
+    ----------
+    number
+        Of checkpoints.
+    find
+        Finds something at the checkpoint of a number.
+    take
+        Gives what was found there before.
+    """
+    return (take(k, partial(find, k)) for k in range(number))
+
+
 def write_found(
     checkpoints: Sequence[Mapping[str, Any]],
-    pairs: GrowingPairs,
     find: Callable[[int], Found],
     take: Take,
     out: Path,
+    pairs: GrowingPairs | None = None,
 ) -> None:
-    """Write the tables and paired draws of all checkpoints, one of which is held at a time.
+    """Write the tables of all checkpoints, and the paired draws, if arrays are those.
 
     Parameters
     ----------
     checkpoints
         Run, step, stage and tokens of each.
-    pairs
-        Where paired draws go.
-    find
-        Finds something at the checkpoint of a number.
-    take
-        Gives what was found there before.
+    find, take
+        As in :func:`take_all`.
     out
         Directory to write tables to.
+    pairs
+        Where paired draws go.
     """
-    with GrowingTables(checkpoints, out) as tables, pairs:
-        for number in range(len(checkpoints)):
-            found = take(number, partial(find, number))
+    with GrowingTables(checkpoints, out) as tables:
+        for number, found in enumerate(take_all(len(checkpoints), find, take)):
             tables.add(number, found.tables)
-            pairs.add(found.reading)
+            if pairs is not None:
+                pairs.add(gather_reading(found.arrays))
 
 
 def save_found(found: Found, out: Path) -> None:
-    """Write each table that has rows, and the paired draws."""
+    """Write each table that has rows, and the arrays."""
     for name, rows in found.tables.items():
         if not (table := pd.DataFrame(rows)).empty:
             write_table(table, out, name)
-    save_reading(found.reading, out)
+    save_file({n: np.ascontiguousarray(a) for n, a in found.arrays.items()}, out / ARRAYS)
 
 
 def load_found(entry: Path) -> Found:
     """Read what :func:`save_found` wrote."""
     names = [path.stem for path in sorted(entry.glob("*.parquet"))]
-    return Found({name: read_table(entry, name) for name in names}, load_reading(entry))
+    return Found({name: read_table(entry, name) for name in names}, load_file(entry / ARRAYS))

@@ -15,8 +15,8 @@ from emodrift.store.entry import Entry, Inputs
 
 PART = "-part"
 """Ends the stage of what another finds at one checkpoint."""
-OVER_ALL = ("checkpoints", "steered")
-"""Settings that list checkpoints, on which no part rests."""
+OVER_ALL = ("checkpoints", "steered", "reference")
+"""Settings that number checkpoints, on which no part rests."""
 
 
 class Readings(NamedTuple):
@@ -47,7 +47,9 @@ def plan_summaries(plan: Plan, reference: Checkpoint, readings: Readings) -> dic
             continue
         function = f"{module}:{stage.function}"
         params = dict(find_setting(name, Asking(plan, reference)) for name in stage.settings)
-        parts = _plan_parts(plan, stage, function, params, readings) if stage.parts else []
+        parts = (
+            _plan_parts(plan, stage, params, readings, reference, function) if stage.parts else []
+        )
         of_stage = plan.add(
             stage.name,
             params,
@@ -63,15 +65,24 @@ def plan_summaries(plan: Plan, reference: Checkpoint, readings: Readings) -> dic
 
 
 def _plan_parts(
-    plan: Plan, stage: Stage, function: str, params: Mapping[str, Any], readings: Readings
+    plan: Plan,
+    stage: Stage,
+    params: Mapping[str, Any],
+    readings: Readings,
+    reference: Checkpoint,
+    function: str,
 ) -> list[Entry]:
     """What a stage finds at each checkpoint, in their order."""
     own = {name: value for name, value in params.items() if name not in OVER_ALL}
+    beside: dict[str, Inputs] = {}
+    if stage.parts == "reference":
+        held = _find_all(stage, readings.pick(plan.checkpoints.index(reference)), {})
+        beside = {f"reference_{name}": entries for name, entries in held.items()}
     return [
         plan.add(
             f"{stage.name}{PART}",
             own,
-            inputs=_find_all(stage, readings.pick(number), {}),
+            inputs=_find_all(stage, readings.pick(number), {}) | beside,
             label=checkpoint.label,
             code=[function],
         )
