@@ -11,7 +11,8 @@ from emodrift.plan.entries import SCRIPTS, TOGETHER
 from emodrift.plan.measurements import CODE, LOADING
 from emodrift.plan.publication import DRAWING
 from emodrift.store import code
-from emodrift.store.code import digest_code, list_modules
+from emodrift.store.code import digest_code, digest_definition, list_modules
+from emodrift.store.same import SAME
 from tests.conftest import ROOT
 
 RECORD = ROOT / "tests/unit/key_modules.yaml"
@@ -179,6 +180,21 @@ def test_what_is_remembered_of_one_copy_is_not_taken_for_another(digest, tmp_pat
     path.write_text(path.read_text().replace("ONE = 1", "ONE = 2"))
     code.clear_memory()
     assert digest_code(str(copied / "scripts/stage.py")) != before
+
+
+def test_an_edit_that_is_listed_as_changing_nothing_leaves_a_key_as_it_is(digest, monkeypatch):
+    before = digest()
+    former = digest_definition("emodrift.helper:add")
+    assert digest("helper.py", "return x + ONE", "return ONE + x") != before
+    now = digest_definition("emodrift.helper:add")
+    monkeypatch.setattr(code, "SAME", {("emodrift.helper:add", now): former})
+    assert digest() == before
+    assert digest("helper.py", "return ONE + x", "return ONE - x") != before
+
+
+@pytest.mark.parametrize(("place", "listed"), SAME)
+def test_what_is_listed_as_changing_nothing_is_in_force(place, listed):
+    assert digest_definition(place) == listed
 
 
 def list_roots():

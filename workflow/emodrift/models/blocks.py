@@ -133,8 +133,9 @@ def _find_difference(read: Sequence[Tensor], states: Sequence[Tensor]) -> int | 
 
 
 def find_tolerance(network: PreTrainedModel) -> float:
-    """Relative difference that two ways to the same end may have in a network's data type."""
-    return EXACT_TOLERANCE if network.dtype == torch.float32 else HALF_TOLERANCE
+    """Relative difference that two ways to the same end may have in a network's data types."""
+    exact = all(weight.dtype == torch.float32 for weight in network.parameters())
+    return EXACT_TOLERANCE if exact else HALF_TOLERANCE
 
 
 def is_close(found: Tensor, expected: Tensor, tolerance: float) -> bool:

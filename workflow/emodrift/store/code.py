@@ -5,7 +5,8 @@ function that is never called, another constant of the same module, an importer 
 no part. What cannot change a result is left out of a definition too: comments, docstrings and
 strings that stand alone; annotations (those of validated sections apart); what is logged; the words
 of an error; and checks, which are called ``check_…`` or ``refuse_…`` and whose outcome nothing
-uses.
+uses. Definitions that were edited and give what they gave before are listed in
+:mod:`emodrift.store.same`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from emodrift.store.digest import digest_bytes, digest_value
 from emodrift.store.memory import Memory
+from emodrift.store.same import SAME
 
 PACKAGE = __name__.partition(".")[0]
 LIBRARY = Path(__file__).parents[2]
@@ -65,7 +67,7 @@ def digest_code(*roots: str) -> str:
     str
         Hex digest.
     """
-    names = "|".join(sorted(_name(root) for root in roots))
+    names = "|".join([*sorted(_name(root) for root in roots), *map(str, SAME)])
     memory = _open_memory()
     match memory.recall(names):
         case {"files": dict(known), "digest": str(digest)} if _stamp(known) == known:
@@ -140,18 +142,29 @@ def _name(module: str) -> str:
     return Path(module).name if module.endswith(".py") else module
 
 
+def digest_definition(place: str) -> str:
+    """Digest of one definition, ``module:name``, as it stands."""
+    return _digest_statements(_strip(*_open_root(place)))
+
+
 @functools.cache
 def _digest_definition(module: str, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Digest of a definition, or of a module's loose statements, and what it reaches."""
-    source = _read_source(module)
-    stripped = [_Stripper().visit(s) for s in _pick(source, name)]
-    dumped = "".join(map(ast.dump, stripped))
+    source, stripped = _read_source(module), _strip(module, name)
+    digest = _digest_statements(stripped)
     reached = [place for tree in stripped for place in _list_reached(tree, module, source)]
-    return digest_bytes(dumped.encode()), tuple(dict.fromkeys(reached))
+    return SAME.get((f"{_name(module)}:{name}", digest), digest), tuple(dict.fromkeys(reached))
 
 
-def _pick(source: Source, name: str) -> list[ast.stmt]:
-    return source.loose if name == LOOSE else source.defined[name]
+def _strip(module: str, name: str) -> list[ast.stmt]:
+    """Statements of a definition without what cannot change a result."""
+    source = _read_source(module)
+    statements = source.loose if name == LOOSE else source.defined[name]
+    return [_Stripper().visit(statement) for statement in statements]
+
+
+def _digest_statements(stripped: Iterable[ast.stmt]) -> str:
+    return digest_bytes("".join(map(ast.dump, stripped)).encode())
 
 
 def _list_reached(tree: ast.AST, module: str, source: Source) -> Iterator[tuple[str, str]]:

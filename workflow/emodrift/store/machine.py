@@ -11,6 +11,8 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 GIB = 2**30
+BFLOAT16 = ("avx512_bf16", "amx_bf16")
+"""Flags of processors that multiply bfloat16."""
 
 
 @functools.cache
@@ -24,6 +26,14 @@ def describe_machine() -> str:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         parts.append(f"{size / GIB:.0f} GiB")
     return "; ".join([", ".join(parts), *_list_accelerators()])
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products in bfloat16."""
+    with contextlib.suppress(OSError):
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+        return any(flag in text.split() for flag in BFLOAT16)
+    return False
 
 
 def _name_processor() -> str:
