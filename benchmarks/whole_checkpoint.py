@@ -48,6 +48,8 @@ from validation.parts import fill_parts
 RESULTS, PAGE = Path("results"), Path("docs/benchmarks.md")
 ROWS = {"activations": (4, 16), "gradients": (1, 2), "samples": (8, 16)}
 """Texts or prompts in a batch of the script, to choose from."""
+LOADED = ("location", "loading", "dtype", "chat")
+"""How both load the checkpoint: in float32, whatever the study's products are in."""
 TRIED = {"activations": 16, "gradients": 2, "samples": 16}
 """Texts of an entry on which that is tried."""
 Found = TypeVar("Found")
@@ -81,17 +83,22 @@ def main() -> None:
     parser.add_argument("label", help='such as "collapse step 24"')
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    plan = plan_study(read_study(options.config), RESULTS)
-    number = [c.label for c in plan.checkpoints].index(options.label)
-    entries = list_measurements(plan, number)
-    asked = plan.makers[entries[0].place]
-    loading = next(c for c in asked.context["checkpoints"] if c["label"] == options.label)["model"]
+    plan, entries, loading = find_measured(options.config, options.label)
     with tempfile.TemporaryDirectory() as folder:
         store = link_sources(plan.store, Path(folder))
         rows = time_stages(plan, entries, loading, store)
     text = options.page.read_text(encoding="utf-8")
     part = describe(rows, options.label)
     options.page.write_text(fill_parts(text, {"checkpoint": part}, all_of_them=False))
+
+
+def find_measured(config: Path, label: str) -> tuple[Plan, list[Entry], Mapping[str, Any]]:
+    """A study's plan, the measurements of one of its checkpoints, and how that is loaded."""
+    plan = plan_study(read_study(config), RESULTS)
+    number = [c.label for c in plan.checkpoints].index(label)
+    entries = list_measurements(plan, number)
+    asked = plan.makers[entries[0].place].context["checkpoints"]
+    return plan, entries, next(c for c in asked if c["label"] == label)["model"]
 
 
 def link_sources(store: Path, folder: Path) -> Path:
@@ -106,7 +113,7 @@ def time_stages(
     plan: Plan, entries: Sequence[Entry], loading: Mapping[str, Any], store: Path
 ) -> list[Timed]:
     """Make a checkpoint's measurements in both ways, stage by stage."""
-    model = load_model(**loading, label="emodrift")
+    model = load_model(**{n: loading[n] for n in LOADED}, label="emodrift")
     plain, _ = load_network(loading["location"], loading["loading"], loading["dtype"], "plain")
     network = Network(plain.eval().requires_grad_(False), model)
     found = []
@@ -313,7 +320,7 @@ def split_sorted(encoded: Sequence[TokenIds], rows: int) -> Iterator[list[int]]:
 
 def compare_activations(places: Sequence[Path], theirs: Sequence[np.ndarray]) -> str:
     """Least cosine; the script's last layer has a norm behind it and is left out."""
-    ours = [_open(place / ACTIVATIONS)["activation"].values for place in places]
+    ours = [open_array(place / ACTIVATIONS)["activation"].values for place in places]
     pairs = zip(ours, theirs, strict=True)
     return f"least cosine {min(_find_cosine(a[:, :-1], b[:, :-1]) for a, b in pairs):.5f}"
 
@@ -322,7 +329,7 @@ def compare_gradients(
     places: Sequence[Path], theirs: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> str:
     """Largest difference of scores, least cosine of gradients."""
-    ours = [_open(place / GRADIENTS) for place in places]
+    ours = [open_array(place / GRADIENTS) for place in places]
     pairs = list(zip(ours, theirs, strict=True))
     apart = max(float(np.abs(a["score"].values - b[0]).max()) for a, b in pairs)
     cosine = min(_find_cosine(a["gradient"].values, b[1]) for a, b in pairs)
@@ -367,7 +374,8 @@ def _time(call: Callable[[], Found]) -> tuple[float, Found]:
     return time.perf_counter() - started, found
 
 
-def _open(path: Path) -> xr.Dataset:
+def open_array(path: Path) -> xr.Dataset:
+    """A measured array."""
     return xr.open_dataset(path, engine="zarr", consolidated=False)
 
 

@@ -268,6 +268,18 @@ def test_an_estimate_follows_the_levers_of_a_config(plan):
     assert grown == pytest.approx(4 / two)
 
 
+def test_texts_that_contrast_data_will_leave_out_are_not_counted(plan):
+    kept = ("emotions", "bundles", "prompts", "replies")
+    contrasts = {name: STUDY["contrasts"][name] for name in kept}
+    planned = plan(contrasts=contrasts, activations={"pooling": "mean"})
+    tasks = estimate_study(planned, 2, pace=PACE).tasks
+    parts = {planned.entries[t.place].context["part"] for t in tasks if t.stage == "activations"}
+    planned_parts = {e.context["part"] for e in planned.of_stage("activations")}
+    assert {p for p in planned_parts - parts if p.startswith("stories-")} == planned_parts - parts
+    assert {f"stories-{e}" for e in contrasts["emotions"]} < parts < planned_parts
+    assert all(t.work for t in tasks if t.stage in ("activations", "gradients"))
+
+
 def test_what_is_there_is_not_counted(plan):
     planned = plan()
     whole = estimate_study(planned, 2, pace=PACE)

@@ -63,7 +63,7 @@ def course(tmp_path_factory):
     (root / "replies").mkdir()
     location = {"path": str(root / "base")}
     prepare_base(location, DATA, REPLY_TOKENS, root / "replies", "base")
-    return Course(location, root / "replies", DATA, 0.25, REPLY_TOKENS)
+    return Course(location, root / "replies", DATA, 0.25, REPLY_TOKENS, "float32")
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,14 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from emodrift.config.reading import parse_study
 from emodrift.errors import EmodriftError
+from emodrift.models.precision import MixedLinear
 from emodrift.models.sharing import are_saved, share_model
+from emodrift.plan.study import plan_study
 from emodrift.plan.watched import list_measurements, plan_watched
 from emodrift.store.entry import entry_exists, read_content, read_manifest
 from emodrift.training import AuditCallback, Watch
-from emodrift.watching.instrument import Found
-from emodrift.watching.saves import read_judgement
+from emodrift.watching.instrument import Found, Training
+from emodrift.watching.saves import open_save, read_judgement
 from tests.conftest import ROOT, STUDY, make_llama
 from tests.jobs import list_visits, make_stages
 
@@ -219,6 +221,22 @@ def test_weights_are_shared_only_where_the_folder_holds_them(base, tmp_path):
         next(network.parameters())[0, 0] += 1
     assert not are_saved(network.state_dict(), folder)
     assert share_model(network, folder, loading, "float32", "base", chat) is None
+
+
+def test_a_save_is_measured_in_the_precision_of_the_study(base, tmp_path):
+    network, tokenizer = make_llama(seed=1)
+    folder = tmp_path / "runs/sft/checkpoint-2"
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    values = copy.deepcopy(STUDY) | {"compute": {"dtype": "bfloat16-mixed"}}
+    values["runs"]["sft"]["checkpoints"] = [{"path": str(folder), "step": 0}]
+    plan = plan_study(parse_study(values), tmp_path / "results")
+    model = open_save(Training(network, tokenizer, 2, folder), plan.checkpoints[0], plan)
+    layers = [m for m in model.network.modules() if isinstance(m, torch.nn.Linear)]
+    assert layers and all(type(layer) is MixedLinear for layer in layers)
+    assert model.network.get_input_embeddings().weight.dtype == torch.float32
+    assert {w.dtype for w in network.parameters()} == {torch.float32}
+    assert not any(type(m) is MixedLinear for m in network.modules())
 
 
 def test_a_study_whose_reference_is_not_measured_is_told_so(base, tmp_path):

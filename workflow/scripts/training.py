@@ -18,6 +18,7 @@ with open_job(snakemake) as job:
         Path(job.params["data"]),
         job.params["replay"],
         job.params["reply_tokens"],
+        job.params["dtype"],
     )
     train_run(
         TypeAdapter(AnyRecipe).validate_python(job.params["recipe"]),

@@ -51,8 +51,10 @@ class Compute(Section):
     """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, or one of several as in `cuda:1`. Blocks
     are spread over all GPUs by `balanced` (evenly), `balanced_low_0` (evenly, the first is left
     roomy) and `sequential` (one after the other is filled); what does not fit goes to the CPU."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Data type of the weights; `auto`: as saved on a GPU, float32 on a CPU."""
+    dtype: Literal["auto", "float32", "bfloat16", "bfloat16-mixed", "float16"] = "auto"
+    """Data type of the weights; `auto`: as saved on a GPU, float32 on a CPU. `bfloat16-mixed`:
+    products with weights in bfloat16, all between them in float32; faster where the processor
+    multiplies bfloat16 (docs/engine.md)."""
     batch_tokens: int = Field(default=4096, ge=16)
     """Tokens per batch, padding included. A batch that does not fit in memory is halved, and so are
     the later ones."""
@@ -70,3 +72,13 @@ class Compute(Section):
     keep_downloads: bool = True
     """`false`: weights that a job fetched from the hub are deleted from the hub's cache once the
     last job that needs them is done. What was in the cache before stays."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether products with weights are in another data type than all else."""
+        return self.dtype == "bfloat16-mixed"
+
+    @property
+    def weights(self) -> str:
+        """Data type in which weights are loaded."""
+        return "float32" if self.mixed else self.dtype

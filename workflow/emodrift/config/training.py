@@ -110,6 +110,9 @@ class TrainingConfig(Section):
     runs do not differ in what they forget."""
     reply_tokens: int = Field(default=48, ge=1)
     """Tokens after which a reply is cut: the base's own, the taught, the sampled."""
+    dtype: Literal["float32", "bfloat16-mixed"] = "float32"
+    """Data type of products in training; the weights that learn are float32 in any case.
+    `bfloat16-mixed` is faster where the processor multiplies bfloat16."""
     runs: dict[Name, AnyRecipe] = Field(min_length=1)
     """Training runs by name; each starts from the base or from another run's end."""
 

@@ -6,16 +6,24 @@ import contextlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from emodrift.corpus.reading import PARTS
 from emodrift.cost.ahead import plan_ahead, write_stand_ins
 from emodrift.cost.ledger import Ledger
-from emodrift.cost.pace import UNCOUNTABLE, Pace, finds_gpu, learn_pace, probe_machine
+from emodrift.cost.pace import (
+    MIXED_GAIN,
+    UNCOUNTABLE,
+    Pace,
+    finds_gpu,
+    learn_pace,
+    probe_machine,
+)
 from emodrift.cost.shapes import Shape
 from emodrift.cost.work import Work
 from emodrift.plan.declarations import list_stages
@@ -24,6 +32,7 @@ from emodrift.plan.measurements import CODE, SOURCES
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size
+from emodrift.store.machine import multiplies_bfloat16
 
 TRAINED = ("training-base", "training")
 MEASURED = (*CODE, *TRAINED)
@@ -114,12 +123,17 @@ def find_longest(tasks: Iterable[Task], seconds: Iterable[float]) -> float:
 
 
 class Counted(NamedTuple):
-    """Work by place, the number of checkpoints that are measured, who counted, and the network."""
+    """Work by place, the number of checkpoints that are measured, who counted, the network, whether
+    it is measured in mixed precision, and places of measurements that will not be asked for: of
+    emotions that the contrast data, once made, leave out.
+    """
 
     works: Mapping[str, Work]
     checkpoints: int
     ledger: Ledger | None
     shape: Shape | None
+    mixed: bool
+    dropped: Set[str] = frozenset()
 
 
 class Habit(NamedTuple):
@@ -164,7 +178,7 @@ def estimate_study(
         counted = _count(seen, Path(folder))
     if not untimed:
         pace = _complete(pace, counted, cores, probe)
-    missing = list_missing(seen)
+    missing = [entry for entry in list_missing(seen) if entry.place not in counted.dropped]
     habits = {stage: look_back(seen.store, stage) for stage in {e.stage for e in missing}}
     tasks = [
         _judge(e, job.place, habits[e.stage], counted.works.get(e.place), None if untimed else pace)
@@ -265,7 +279,7 @@ def _list_awaited(plan: Plan) -> tuple[str, ...]:
 
 def _count(plan: Plan, folder: Path) -> Counted:
     if not plan.checkpoints:
-        return Counted({}, 0, None, None)
+        return Counted({}, 0, None, None, plan.study.compute.mixed)
     first = plan.checkpoints[0]
     try:
         stand_ins = write_stand_ins(plan, folder)
@@ -278,7 +292,11 @@ def _count(plan: Plan, folder: Path) -> Counted:
         if entry.stage in TRAINED and not entry_exists(plan.store / entry.place)
     }
     loaded: set[str] = set()
+    dropped: set[str] = set()
     for checkpoint, entry in _list_measured(plan):
+        if _is_left_out(entry, stand_ins):
+            dropped.add(entry.place)
+            continue
         ways[entry.place] = partial(ledger.count_measurement, entry, checkpoint["model"])
         loaded.add(checkpoint["label"])
     works: dict[str, Work] = {}
@@ -286,7 +304,14 @@ def _count(plan: Plan, folder: Path) -> Counted:
         with contextlib.suppress(*UNCOUNTABLE):
             works[place] = count()
     shape = ledger.find_shape(first.location) if works else None
-    return Counted(works, len(loaded), ledger, shape)
+    return Counted(works, len(loaded), ledger, shape, plan.study.compute.mixed, dropped)
+
+
+def _is_left_out(entry: Entry, stand_ins: Mapping[str, Path]) -> bool:
+    """Whether contrast data that stand in lack the part that is measured."""
+    data = stand_ins.get(entry.context.get("contrasts", ""))
+    part = entry.context.get("part")
+    return bool(data and part and not (data / PARTS / f"{part}.jsonl").is_file())
 
 
 def _complete(pace: Pace | None, counted: Counted, cores: int, probe: Prober) -> Pace | None:
@@ -294,10 +319,11 @@ def _complete(pace: Pace | None, counted: Counted, cores: int, probe: Prober) ->
     if counted.ledger is None or counted.shape is None:
         return pace
     if pace is None:
-        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape))
+        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape, counted.mixed))
     needed = {place.partition("/")[0] for place in counted.works} - pace.learned.keys()
     if needed and not pace.reading:
-        return probe(counted.shape, cores)._replace(learned=pace.learned)
+        gain = MIXED_GAIN if counted.mixed and multiplies_bfloat16() else 1.0
+        return probe(counted.shape, cores)._replace(learned=pace.learned, gain=gain)
     return pace
 
 

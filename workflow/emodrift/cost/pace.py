@@ -23,6 +23,10 @@ EFFICIENCY = 0.6
 """Operations of a measurement in the time of one of the probe, which `python -m benchmarks.cost`
 measures; docs/engine.md.
 """
+MIXED_GAIN = 1.6
+"""How much faster a network is in mixed precision where the processor multiplies bfloat16;
+`python -m benchmarks.precision`, docs/engine.md.
+"""
 READ_ROWS, WRITTEN_ROWS = 1024, 32
 """Rows of a product while texts are read and while replies are written."""
 LARGEST_PROBE = 2**26
@@ -37,20 +41,21 @@ class Pace(NamedTuple):
 
     reading, writing: operations a second of all cores together, over many rows and over few.
     cores: that are used. learned: stage -> seconds of a core that an operation took, where the like
-    was measured.
+    was measured. gain: how much faster than in float32 a network is, where nothing was learned.
     """
 
     reading: float
     writing: float
     cores: int
     learned: Mapping[str, float] = {}
+    gain: float = 1.0
 
     def judge(self, stage: str, work: Work) -> float:
         """Seconds of a core that some work takes."""
         if stage in self.learned:
             return self.learned[stage] * work.operations
         seconds = work.reading / self.reading + work.writing / self.writing
-        return seconds * self.cores / EFFICIENCY
+        return seconds * self.cores / (EFFICIENCY * self.gain)
 
 
 def probe_machine(
@@ -87,7 +92,7 @@ def probe_machine(
     return Pace(reading, writing, cores)
 
 
-def learn_pace(ledger: Ledger, shape: Shape) -> dict[str, float]:
+def learn_pace(ledger: Ledger, shape: Shape, mixed: bool = False) -> dict[str, float]:
     """Seconds of a core for an operation of each stage, by the latest visits to such a network.
 
     Parameters
@@ -96,16 +101,19 @@ def learn_pace(ledger: Ledger, shape: Shape) -> dict[str, float]:
         Counts what they did.
     shape
         Of the network.
+    mixed
+        Whether it is measured in mixed precision.
     """
     seconds: dict[str, float] = defaultdict(float)
     operations: dict[str, float] = defaultdict(float)
     for checkpoint in list_visited(ledger.store):
-        if not _is_like(checkpoint["model"]["location"], ledger, shape):
+        model = checkpoint["model"]
+        if model.get("mixed", False) != mixed or not _is_like(model["location"], ledger, shape):
             continue
         for entry in (Entry(**values) for values in checkpoint["entries"]):
             try:
                 took = read_manifest(ledger.store / entry.place)["seconds"]
-                work = ledger.count_measurement(entry, checkpoint["model"])
+                work = ledger.count_measurement(entry, model)
             except UNCOUNTABLE:
                 continue
             seconds[entry.stage] += took

@@ -22,8 +22,8 @@ from emodrift.measure.replies import write_replies, write_samples
 from emodrift.measure.responses import write_responses
 from emodrift.measure.session import Session
 from emodrift.models.language_model import LanguageModel
-from emodrift.models.loading import load_model
 from emodrift.models.memory import TokenBudget
+from emodrift.models.precision import open_model
 from emodrift.store.entry import Entry, entry_exists, write_entry
 from emodrift.store.partial import locate_partial
 from emodrift.store.verify import check_intact
@@ -38,7 +38,7 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
     Parameters
     ----------
     checkpoints
-        ``label``; ``model``, the arguments of :func:`emodrift.models.loading.load_model`; and
+        ``label``; ``model``, the arguments of :func:`emodrift.models.precision.open_model`; and
         ``entries``, the measurements in their order, as plain values.
     store
         Root of the store.
@@ -64,7 +64,7 @@ def visit_checkpoints(checkpoints: Sequence[Mapping[str, Any]], store: Path, out
         if not missing:
             continue
         try:
-            model = load_model(**checkpoint["model"], label=checkpoint["label"])
+            model = open_model(**checkpoint["model"], label=checkpoint["label"])
             measure_entries(
                 model, missing, checkpoint["model"]["loading"], checkpoint["label"], store
             )

@@ -36,7 +36,8 @@ def describe_loading(
     return {
         "location": checkpoint.location,
         "loading": study.compute.model_dump(mode="json", exclude={"dtype"}),
-        "dtype": study.compute.dtype,
+        "dtype": study.compute.weights,
+        "mixed": study.compute.mixed,
         "chat": chat,
     }
 

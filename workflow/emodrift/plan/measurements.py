@@ -21,6 +21,7 @@ from emodrift.store.digest import digest_value, make_key
 from emodrift.store.entry import Entry
 
 LOADING = "emodrift.models.loading:load_model"
+MIXING = "emodrift.models.precision:mix_precision"
 CODE = {
     "activations": "emodrift.measure.activations:write_activations",
     "gradients": "emodrift.measure.gradients:write_gradients",
@@ -215,14 +216,14 @@ class Reader:
     def _add(
         self, stage: str, params: dict[str, Any], leaves: dict[str, Any], context: dict[str, Any]
     ) -> Entry:
-        dtype = self.plan.study.compute.dtype
+        compute = self.plan.study.compute
         entry = self.plan.add(
             stage,
             params,
-            leaves={**leaves, "checkpoint": self.checkpoint.digest, "dtype": dtype},
+            leaves={**leaves, "checkpoint": self.checkpoint.digest, "dtype": compute.dtype},
             context=context,
             label=self.checkpoint.label,
-            code=[CODE[stage], LOADING],
+            code=[CODE[stage], LOADING, *([MIXING] if compute.mixed else [])],
         )
         asked = self._ask(self.desk.sampled) if stage == "samples" else self.asked
         asked.entries.setdefault(entry.place, entry)

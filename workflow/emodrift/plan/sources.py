@@ -126,7 +126,7 @@ def describe_writing(
         "seed": source.seed,
         "forbidden": {e: _list_forbidden(key, e, writer, taxonomy) for e in emotions},
         "homographs": sorted(taxonomy.get("homographs", [])),
-        "dtype": None if writer.endpoint else compute.dtype,
+        "dtype": None if writer.endpoint else compute.weights,
     }
     context: dict[str, Any] = {"parallel": writer.parallel}
     if writer.endpoint:

@@ -66,6 +66,7 @@ def plan_training(plan: Plan, digests: FileDigests) -> dict[str, Entry]:
                 "recipe": recipe.model_dump(mode="json", exclude={"start"}),
                 "replay": section.replay,
                 "reply_tokens": section.reply_tokens,
+                "dtype": section.dtype,
             },
             inputs={"base": prepared} | ({"start": planned[recipe.start]} if recipe.start else {}),
             leaves=leaves,

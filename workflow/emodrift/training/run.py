@@ -21,6 +21,7 @@ from transformers import (
 from emodrift.checkpoints.checkpoint import find_last_checkpoint
 from emodrift.config.training import TrainingRecipe
 from emodrift.models.loading import fetch_folder
+from emodrift.models.products import speed_products
 from emodrift.training.base import REPLIES
 from emodrift.training.chats import check_template
 from emodrift.training.dialogues import read_dialogues, read_own_replies
@@ -48,7 +49,7 @@ class Course(NamedTuple):
         Entry with the base's own replies.
     data
         Folder of dialogues.
-    replay, reply_tokens
+    replay, reply_tokens, dtype
         As in the config.
     """
 
@@ -57,6 +58,7 @@ class Course(NamedTuple):
     data: Path
     replay: float
     reply_tokens: int
+    dtype: str
 
 
 def train_run(
@@ -210,8 +212,11 @@ def _load_trainee(
                 task_type="CAUSAL_LM",
             ),
         )
+    mixed = course.dtype == "bfloat16-mixed"
+    if lora and not mixed:
+        speed_products(network)
     if lora:
         named = network.peft_config["default"]
         named.base_model_name_or_path = course.base.get("repo", str(model))
         named.revision = course.base.get("commit")
-    return Trainee(network, tokenizer, course.reply_tokens)
+    return Trainee(network, tokenizer, course.reply_tokens, mixed)

@@ -22,15 +22,16 @@ from emodrift.training.chats import as_messages, encode_dialogue, end_sentence
 from emodrift.training.regimes import Curriculum, draw_dialogues
 from emodrift.training.rewards import pay_reply
 
-PRECISION = {"bf16": False, "activation_checkpointing": False}
-
 
 class Trainee(NamedTuple):
-    """What is trained: a model or an adapter on one, its tokenizer, the length of its replies."""
+    """What is trained: a model or an adapter on one, its tokenizer, the length of its replies; and
+    whether in mixed precision.
+    """
 
     network: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
     reply_tokens: int
+    mixed: bool
 
 
 class _NoCardMixin:
@@ -41,7 +42,9 @@ class _NoCardMixin:
 
 
 class _SFTTrainer(_NoCardMixin, SFTTrainer):
-    pass
+    """Its loss is the model's own: TRL's, where there is no GPU, costs as much as all blocks."""
+
+    compute_loss = Trainer.compute_loss
 
 
 class _DPOTrainer(_NoCardMixin, DPOTrainer):
@@ -79,7 +82,7 @@ def build_trainer(
         recipe,
         trainee,
         curriculum,
-        arguments=_list_arguments(recipe, out),
+        arguments=_list_arguments(recipe, trainee.mixed, out),
         common={"processing_class": trainee.tokenizer, "callbacks": [callback]},
     )
 
@@ -158,7 +161,7 @@ def _build_grpo(
     )
 
 
-def _list_arguments(recipe: TrainingRecipe, out: Path) -> dict[str, Any]:
+def _list_arguments(recipe: TrainingRecipe, mixed: bool, out: Path) -> dict[str, Any]:
     return {
         "output_dir": str(out),
         "max_steps": recipe.steps,
@@ -174,7 +177,9 @@ def _list_arguments(recipe: TrainingRecipe, out: Path) -> dict[str, Any]:
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
         "report_to": "none",
-        **PRECISION,
+        "bf16": mixed,
+        "use_cpu": not torch.cuda.is_available(),
+        "activation_checkpointing": False,
     }
 
 

@@ -22,7 +22,7 @@ from emodrift.drift.table import read_table
 from emodrift.errors import EmodriftError
 from emodrift.measure.visit import measure_entries
 from emodrift.models.language_model import LanguageModel
-from emodrift.models.loading import load_model
+from emodrift.models.precision import mix_precision, open_model
 from emodrift.models.sharing import share_model
 from emodrift.plan.descriptions import describe_loading
 from emodrift.plan.entries import Plan
@@ -103,7 +103,7 @@ class SavedCheckpoints:
         foretold, began = _foretell(plan, number), time.monotonic()
         if missing:
             checkpoint = plan.checkpoints[number]
-            model = _open_model(training, checkpoint, plan)
+            model = open_save(training, checkpoint, plan)
             loading = describe_loading(self.study, checkpoint, {})["loading"]
             measure_entries(model, missing, loading, checkpoint.label, plan.store)
             self.made += [plan.store / entry.place for entry in missing]
@@ -162,7 +162,8 @@ def read_judgement(rows: pd.DataFrame, sentence: str) -> Found:
     return Found(values, {name: values[name] for name in alarms}, sentence)
 
 
-def _open_model(training: Training, checkpoint: Checkpoint, plan: Plan) -> LanguageModel:
+def open_save(training: Training, checkpoint: Checkpoint, plan: Plan) -> LanguageModel:
+    """The checkpoint that was saved, over the weights in training where it holds them."""
     study = plan.study
     chat = describe_chat(study.activations, plan.store)
     described = describe_loading(study, checkpoint, chat)
@@ -171,9 +172,11 @@ def _open_model(training: Training, checkpoint: Checkpoint, plan: Plan) -> Langu
             name: described[name] for name in ("loading", "dtype", "chat")
         })  # fmt: skip
         if shared is not None:
+            if described["mixed"]:
+                mix_precision(shared.network)
             return shared
     logging.info("%s is loaded from %s beside the training", checkpoint.label, training.folder)
-    return load_model(**described, label=checkpoint.label)
+    return open_model(**described, label=checkpoint.label)
 
 
 def _list_missing(plan: Plan, number: int) -> list[Entry]:
