@@ -134,11 +134,18 @@ def test_a_further_checkpoint_leaves_what_was_found_at_the_others(plan, steered)
 
     steering = STUDY["steering"] | {"checkpoints": steered}
     before, after = settle(plan, steering=steering), plan(3, steering=steering)
-    for stage in ("coupling", "evocation"):
+    for stage in ("coupling", "evocation", "drift", "fragmentation"):
         assert list_parts(after, stage)[:2] == list_parts(before, stage)
         assert before.of_stage(stage) != after.of_stage(stage)
     with_responses = [bool(e.inputs["responses"]) for e in after.of_stage("coupling-part")]
     assert with_responses == [True, steered == "all", steered == "all"]
+
+
+def test_drift_of_a_checkpoint_rests_on_the_references_vectors_and_texts_too(plan):
+    (_, second) = settle(plan).of_stage("drift-part")
+    for name in ("vectors", "activations"):
+        own, beside = second.inputs[name], second.inputs[f"reference_{name}"]
+        assert len(own) == len(beside) == 1 and own != beside
 
 
 @pytest.mark.parametrize(("where", "steered"), [("all", [0, 1]), ("reference", [1])])

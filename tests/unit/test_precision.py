@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from emodrift.models.precision import MixedLinear, mix_precision
+from emodrift.models.precision import MixedLinear, mix_precision, open_model
 from emodrift.plan.measurements import CODE, LOADING
+from emodrift.store import machine
 from emodrift.store.code import list_modules
+from tests.conftest import save_checkpoint
 from tests.families import build_network
 
 TOKENS = torch.randint(5, 90, (4, 24), generator=torch.manual_seed(3))
@@ -54,6 +56,19 @@ def test_weights_that_learn_stay_as_they_are():
     layer = nn.Linear(4, 4)
     mix_precision(layer)
     assert type(layer) is nn.Linear and layer.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [("fpu avx512f avx512_bf16 amx_tile", 0), ("fpu avx512f", 1)]
+)
+def test_a_processor_without_such_products_is_said_so(tmp_path, monkeypatch, caplog, flags, said):
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    folder = save_checkpoint(tmp_path / "sft", seed=0, step=1)
+    loading = {"device": "cpu", "allow_pickle": False}
+    model = open_model({"path": str(folder)}, loading, "float32", True, "sft step 1")
+    assert any(type(m) is MixedLinear for m in model.network.modules())
+    assert caplog.text.count("no instructions for bfloat16") == said
 
 
 def test_no_key_of_another_precision_rests_on_it():

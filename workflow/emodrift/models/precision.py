@@ -7,6 +7,7 @@ network that is bfloat16 throughout (Micikevicius et al. 2018, arXiv:1710.03740)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import linear
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.loading import load_model
 from emodrift.models.products import OneDnnLinear
+from emodrift.store.machine import multiplies_bfloat16
 
 
 class MixedLinear(nn.Linear):
@@ -51,6 +53,11 @@ def open_model(
     """
     model = load_model(location, loading, dtype, label, chat)
     if mixed:
+        if model.device.type == "cpu" and not multiplies_bfloat16():
+            logging.warning(
+                "this processor has no instructions for bfloat16, so that compute.dtype float32 is "
+                "faster here than bfloat16-mixed"
+            )
         mix_precision(model.network)
     return model
 
