@@ -148,10 +148,6 @@ class Node:
         self._wait(lambda: found.update(set(self.list_jobs("R")) - {*known}) or found, "a job")
         return min(found)
 
-    def await_end(self, job: str) -> None:
-        """Wait until a job is over."""
-        self._wait(lambda: job not in self.list_jobs(), f"the end of job {job}")
-
     def set_state(self, state: str) -> None:
         """Drain the node, or let it take jobs again."""
         name = socket.gethostname().partition(".")[0]

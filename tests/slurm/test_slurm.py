@@ -49,8 +49,9 @@ def disturb(node):
     node.set_state("DRAIN")
     node.stop_controller()
     node.start_controller()
-    node.await_end(drained)
+    state = node.ask("sinfo", "-h", "-o", "%T").strip(), node.show(drained, "%T")
     node.set_state("RESUME")
+    assert state == ("draining", "RUNNING")
     return requeued, cancelled, drained
 
 
@@ -73,7 +74,7 @@ def test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one
     assert len(list_submitted(output)) <= 5 + 1
 
 
-def test_what_is_requeued_goes_on_what_is_cancelled_is_tried_again_and_a_drained_node_ends_its_job(
+def test_jobs_survive_a_queue_a_drained_node_and_a_new_controller_and_are_tried_again(
     node, on_cluster
 ):
     _, output, (requeued, cancelled, drained) = on_cluster
