@@ -11,7 +11,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,36 +44,46 @@ def main() -> None:
     parser.add_argument("label", help='such as "collapse step 24"')
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    plan, entries, given = find_measured(options.config, options.label)
-    stages = dict.fromkeys(entry.stage for entry in entries if entry.stage in COMPARED)
-    found: dict[str, list[Measured]] = {stage: [] for stage in stages}
-    with tempfile.TemporaryDirectory() as single, tempfile.TemporaryDirectory() as half:
-        for mixed, folder in ((False, single), (True, half)):
-            store = link_sources(plan.store, Path(folder))
-            model = open_model(**(dict(given) | {"mixed": mixed}), label="emodrift")
-            for stage in stages:
-                own = [entry for entry in entries if entry.stage == stage]
-                started = time.perf_counter()
-                measure_entries(model, own, given["loading"], "emodrift", store)
-                taken = time.perf_counter() - started
-                found[stage].append(Measured(taken, [store / entry.place for entry in own]))
-                print(stage, mixed, round(taken, 1), flush=True)
-        rows = [
-            {
-                "stage": stage,
-                "× as fast": f"{exact.seconds / mixed.seconds:.1f}",
-                "beside float32": COMPARED[stage](exact.places, mixed.places),
-            }
-            for stage, (exact, mixed) in found.items()
-        ]
-    exact, mixed = (sum(pair[k].seconds for pair in found.values()) for k in (0, 1))
-    rows.append({"stage": "all", "× as fast": f"{exact / mixed:.1f}", "beside float32": ""})
-    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure_both(options.config, options.label, Path(folder))
+        table = tabulate(found)
     machine = describe_machine("cpu", torch.get_num_threads())
     where = f"{machine['processor']}, {machine['threads']} threads"
-    text = options.page.read_text(encoding="utf-8")
     part = f"{options.label} of the study of SmolLM2-135M; {where}.\n\n{table}"
+    text = options.page.read_text(encoding="utf-8")
     options.page.write_text(fill_parts(text, {"precision": part}, all_of_them=False))
+
+
+def measure_both(config: Path, label: str, folder: Path) -> dict[str, list[Measured]]:
+    """Stage -> what it took in float32 and in mixed precision, below a folder."""
+    plan, entries, given = find_measured(config, label)
+    found: dict[str, list[Measured]] = {}
+    for mixed in (False, True):
+        place = folder / str(mixed)
+        place.mkdir()
+        store = link_sources(plan.store, place)
+        model = open_model(**(dict(given) | {"mixed": mixed}), label="emodrift")
+        for stage in COMPARED:
+            own = [entry for entry in entries if entry.stage == stage]
+            started = time.perf_counter()
+            measure_entries(model, own, given["loading"], "emodrift", store)
+            taken = time.perf_counter() - started
+            places = [store / entry.place for entry in own]
+            found.setdefault(stage, []).append(Measured(taken, places))
+            print(stage, "mixed" if mixed else "float32", f"{taken:.0f} s", flush=True)
+    return found
+
+
+def tabulate(found: Mapping[str, Sequence[Measured]]) -> str:
+    """A row for each stage and one for all."""
+    rows = [
+        (stage, exact.seconds / mixed.seconds, COMPARED[stage](exact.places, mixed.places))
+        for stage, (exact, mixed) in found.items()
+    ]
+    exact, mixed = (sum(pair[k].seconds for pair in found.values()) for k in (0, 1))
+    shown = [(s, f"{gain:.1f}", said) for s, gain, said in [*rows, ("all", exact / mixed, "")]]
+    table = pd.DataFrame(shown, columns=["stage", "× as fast", "beside float32"])
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def compare_activations(exact: Sequence[Path], mixed: Sequence[Path]) -> str:

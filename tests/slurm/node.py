@@ -106,7 +106,7 @@ class Node:
         self._wait(lambda: (self.folder / "munge.socket").exists(), "munged")
         self.start_controller()
         self._launch("slurmd", "-D")
-        self._wait(lambda: self.ask("sinfo", "-h", "-o", "%T").strip() == "idle", "slurmd")
+        self._wait(lambda: self._read_state() == "idle", "slurmd")
 
     def start_controller(self) -> None:
         """Start the controller, and wait until it answers."""
@@ -148,10 +148,26 @@ class Node:
         self._wait(lambda: found.update(set(self.list_jobs("R")) - {*known}) or found, "a job")
         return min(found)
 
-    def set_state(self, state: str) -> None:
-        """Drain the node, or let it take jobs again."""
+    def drain(self) -> None:
+        """Let the node take no further job."""
+        self._set_state("DRAIN")
+        self._wait(lambda: self._read_state().startswith("drain"), "draining")
+
+    def resume(self) -> None:
+        """Let it take jobs again."""
+
+        def resumed() -> bool:
+            self._set_state("RESUME")
+            return not self._read_state().startswith("drain")
+
+        self._wait(resumed, "the node")
+
+    def _set_state(self, state: str) -> None:
         name = socket.gethostname().partition(".")[0]
         self.ask("scontrol", "update", f"NodeName={name}", f"State={state}", "Reason=test")
+
+    def _read_state(self) -> str:
+        return self.ask("sinfo", "-h", "-o", "%T").strip()
 
     def _configure(self) -> None:
         with contextlib.ExitStack() as stack:

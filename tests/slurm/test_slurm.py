@@ -46,12 +46,10 @@ def disturb(node):
     cancelled = node.await_running(requeued)
     node.ask("scancel", cancelled)
     drained = node.await_running(requeued, cancelled)
-    node.set_state("DRAIN")
+    node.drain()
     node.stop_controller()
     node.start_controller()
-    state = node.ask("sinfo", "-h", "-o", "%T").strip(), node.show(drained, "%T")
-    node.set_state("RESUME")
-    assert state == ("draining", "RUNNING")
+    node.resume()
     return requeued, cancelled, drained
 
 
