@@ -23,7 +23,7 @@ EFFICIENCY = 0.6
 """Operations of a measurement in the time of one of the probe, which `python -m benchmarks.cost`
 measures; docs/engine.md.
 """
-MIXED_GAIN = 1.6
+MIXED_GAIN = 1.3
 """How much faster a network is in mixed precision where the processor multiplies bfloat16;
 `python -m benchmarks.precision`, docs/engine.md.
 """
