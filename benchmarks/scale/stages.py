@@ -71,8 +71,7 @@ def measure_parted(
     if stage == "drift":
         compared = DriftParams(checkpoints, 0, STATISTICS, 1, RECIPE, {})
         vectors = [m.vectors for m in measured]
-        twin = folder / "1/vectors"
-        measure_drift(compared, DriftInputs(vectors, readings, twin, lock), out, take)
+        measure_drift(compared, DriftInputs(vectors, readings, vectors[-1], lock), out, take)
     elif stage == "evocation":
         asked = EvocationParams(checkpoints, STATISTICS, 1, INDICATORS, METRICS)
         measure_evocation(asked, EvocationInputs(readings, lock), out, take)
