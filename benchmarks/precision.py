@@ -7,8 +7,6 @@ in the section of docs/engine.md.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +18,16 @@ import pandas as pd
 import torch
 
 from benchmarks.machine import describe_machine
-from benchmarks.whole_checkpoint import find_measured, link_sources, open_array
+from benchmarks.whole_checkpoint import (
+    find_least_cosine,
+    find_measured,
+    link_sources,
+    open_array,
+    read_options,
+    read_texts,
+    share_equal,
+)
 from emodrift.measure.arrays import ACTIVATIONS, GRADIENTS
-from emodrift.measure.replies import REPLIES
 from emodrift.measure.visit import measure_entries
 from emodrift.models.precision import open_model
 from validation.parts import fill_parts
@@ -39,11 +44,7 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Measure in both precisions and fill in the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("label", help='such as "collapse step 24"')
-    parser.add_argument("--page", type=Path, default=PAGE)
-    options = parser.parse_args()
+    options = read_options(__doc__, PAGE)
     with tempfile.TemporaryDirectory() as folder:
         found = measure_both(options.config, options.label, Path(folder))
         table = tabulate(found)
@@ -89,7 +90,7 @@ def tabulate(found: Mapping[str, Sequence[Measured]]) -> str:
 def compare_activations(exact: Sequence[Path], mixed: Sequence[Path]) -> str:
     """Least cosine, over parts and layers, of a part's mean beside the mean of all parts."""
     means = [_gather(places, ACTIVATIONS, "activation") for places in (exact, mixed)]
-    least = _find_cosines(*(mean - mean.mean(0) for mean in means)).min()
+    least = find_least_cosine(*(mean - mean.mean(0) for mean in means))
     return f"least cosine of a part's mean less that of all parts {least:.4f}"
 
 
@@ -100,20 +101,16 @@ def compare_gradients(exact: Sequence[Path], mixed: Sequence[Path]) -> str:
         one, two = (open_array(place / GRADIENTS)["score"].values for place in (a, b))
         errors.append(np.sqrt(np.mean((one - two) ** 2)))
         spreads.append(one.std(0).mean())
-    cosines = _find_cosines(*(_gather(p, GRADIENTS, "gradient") for p in (exact, mixed)))
+    least = find_least_cosine(*(_gather(p, GRADIENTS, "gradient") for p in (exact, mixed)))
     return (
         f"scores to {max(errors):.2f} nats (root mean square; over prompts they spread by "
-        f"{min(spreads):.1f} or more), least cosine of a part's mean gradient {cosines.min():.4f}"
+        f"{min(spreads):.1f} or more), least cosine of a part's mean gradient {least:.4f}"
     )
 
 
 def compare_samples(exact: Sequence[Path], mixed: Sequence[Path]) -> str:
     """Share of replies that are the same."""
-    said = [
-        [json.loads(line)["text"] for p in places for line in (p / REPLIES).open(encoding="utf-8")]
-        for places in (exact, mixed)
-    ]
-    return f"{np.mean([a == b for a, b in zip(*said, strict=True)]):.0%} of greedy replies the same"
+    return f"{share_equal(read_texts(exact), read_texts(mixed)):.0%} of greedy replies the same"
 
 
 COMPARED: dict[str, Callable[[Sequence[Path], Sequence[Path]], str]] = {
@@ -126,11 +123,6 @@ COMPARED: dict[str, Callable[[Sequence[Path], Sequence[Path]], str]] = {
 def _gather(places: Sequence[Path], array: str, name: str) -> np.ndarray:
     """Mean over rows (part, layer, hidden) of each part."""
     return np.stack([open_array(p / array)[name].values.astype(float).mean(0) for p in places])
-
-
-def _find_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return ((a * b).sum(-1)[length > 0] / length[length > 0]).ravel()
 
 
 if __name__ == "__main__":

@@ -78,11 +78,7 @@ class Timed(NamedTuple):
 
 def main() -> None:
     """Measure in both ways and fill in the page."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("config", type=Path)
-    parser.add_argument("label", help='such as "collapse step 24"')
-    parser.add_argument("--page", type=Path, default=PAGE)
-    options = parser.parse_args()
+    options = read_options(__doc__, PAGE)
     plan, entries, loading = find_measured(options.config, options.label)
     with tempfile.TemporaryDirectory() as folder:
         store = link_sources(plan.store, Path(folder))
@@ -90,6 +86,15 @@ def main() -> None:
     text = options.page.read_text(encoding="utf-8")
     part = describe(rows, options.label)
     options.page.write_text(fill_parts(text, {"checkpoint": part}, all_of_them=False))
+
+
+def read_options(purpose: str, page: Path) -> argparse.Namespace:
+    """A study's config, the label of one of its checkpoints, and the page that is filled in."""
+    parser = argparse.ArgumentParser(description=purpose.partition("\n")[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("label", help='such as "collapse step 24"')
+    parser.add_argument("--page", type=Path, default=page)
+    return parser.parse_args()
 
 
 def find_measured(config: Path, label: str) -> tuple[Plan, list[Entry], Mapping[str, Any]]:
@@ -322,7 +327,7 @@ def compare_activations(places: Sequence[Path], theirs: Sequence[np.ndarray]) ->
     """Least cosine; the script's last layer has a norm behind it and is left out."""
     ours = [open_array(place / ACTIVATIONS)["activation"].values for place in places]
     pairs = zip(ours, theirs, strict=True)
-    return f"least cosine {min(_find_cosine(a[:, :-1], b[:, :-1]) for a, b in pairs):.5f}"
+    return f"least cosine {min(find_least_cosine(a[:, :-1], b[:, :-1]) for a, b in pairs):.5f}"
 
 
 def compare_gradients(
@@ -332,16 +337,25 @@ def compare_gradients(
     ours = [open_array(place / GRADIENTS) for place in places]
     pairs = list(zip(ours, theirs, strict=True))
     apart = max(float(np.abs(a["score"].values - b[0]).max()) for a, b in pairs)
-    cosine = min(_find_cosine(a["gradient"].values, b[1]) for a, b in pairs)
+    cosine = min(find_least_cosine(a["gradient"].values, b[1]) for a, b in pairs)
     return f"scores to {apart:.1g} nats, least cosine {cosine:.5f}"
 
 
 def compare_samples(places: Sequence[Path], theirs: Sequence[Sequence[str]]) -> str:
     """Share of replies that are the same."""
-    lines = [(place / REPLIES).read_text(encoding="utf-8").splitlines() for place in places]
-    ours = [json.loads(line)["text"] for of_entry in lines for line in of_entry]
     said = [text for of_entry in theirs for text in of_entry]
-    return f"{np.mean([a == b for a, b in zip(ours, said, strict=True)]):.0%} of replies the same"
+    return f"{share_equal(read_texts(places), said):.0%} of replies the same"
+
+
+def read_texts(places: Sequence[Path]) -> list[str]:
+    """Replies of entries, in their order."""
+    lines = [(place / REPLIES).read_text(encoding="utf-8").splitlines() for place in places]
+    return [json.loads(line)["text"] for of_entry in lines for line in of_entry]
+
+
+def share_equal(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    """Share of texts that are the same."""
+    return float(np.mean([a == b for a, b in zip(ours, theirs, strict=True)]))
 
 
 COMPARED: dict[str, Callable[[Sequence[Path], Any], str]] = {
@@ -379,7 +393,8 @@ def open_array(path: Path) -> xr.Dataset:
     return xr.open_dataset(path, engine="zarr", consolidated=False)
 
 
-def _find_cosine(a: np.ndarray, b: np.ndarray) -> float:
+def find_least_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Least cosine of vectors (..., hidden), those of no length left out."""
     a, b = (v.astype(np.float64) for v in (a, b))
     length = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     whole = length > 0

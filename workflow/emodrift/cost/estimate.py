@@ -123,16 +123,15 @@ def find_longest(tasks: Iterable[Task], seconds: Iterable[float]) -> float:
 
 
 class Counted(NamedTuple):
-    """Work by place, the number of checkpoints that are measured, who counted, the network, whether
-    it is measured in mixed precision, and places of measurements that will not be asked for: of
-    emotions that the contrast data, once made, leave out.
+    """Work by place, the number of checkpoints that are measured, who counted, the network, and
+    places of measurements that will not be asked for: of emotions that the contrast data, once
+    made, leave out.
     """
 
     works: Mapping[str, Work]
     checkpoints: int
     ledger: Ledger | None
     shape: Shape | None
-    mixed: bool
     dropped: Set[str] = frozenset()
 
 
@@ -177,7 +176,7 @@ def estimate_study(
     with tempfile.TemporaryDirectory() as folder:
         counted = _count(seen, Path(folder))
     if not untimed:
-        pace = _complete(pace, counted, cores, probe)
+        pace = _complete(pace, counted, plan.study.compute.mixed, cores, probe)
     missing = [entry for entry in list_missing(seen) if entry.place not in counted.dropped]
     habits = {stage: look_back(seen.store, stage) for stage in {e.stage for e in missing}}
     tasks = [
@@ -279,7 +278,7 @@ def _list_awaited(plan: Plan) -> tuple[str, ...]:
 
 def _count(plan: Plan, folder: Path) -> Counted:
     if not plan.checkpoints:
-        return Counted({}, 0, None, None, plan.study.compute.mixed)
+        return Counted({}, 0, None, None)
     first = plan.checkpoints[0]
     try:
         stand_ins = write_stand_ins(plan, folder)
@@ -304,7 +303,7 @@ def _count(plan: Plan, folder: Path) -> Counted:
         with contextlib.suppress(*UNCOUNTABLE):
             works[place] = count()
     shape = ledger.find_shape(first.location) if works else None
-    return Counted(works, len(loaded), ledger, shape, plan.study.compute.mixed, dropped)
+    return Counted(works, len(loaded), ledger, shape, dropped)
 
 
 def _is_left_out(entry: Entry, stand_ins: Mapping[str, Path]) -> bool:
@@ -314,15 +313,17 @@ def _is_left_out(entry: Entry, stand_ins: Mapping[str, Path]) -> bool:
     return bool(data and part and not (data / PARTS / f"{part}.jsonl").is_file())
 
 
-def _complete(pace: Pace | None, counted: Counted, cores: int, probe: Prober) -> Pace | None:
+def _complete(
+    pace: Pace | None, counted: Counted, mixed: bool, cores: int, probe: Prober
+) -> Pace | None:
     """A pace that tells all that is counted; the machine is probed where nothing else tells."""
     if counted.ledger is None or counted.shape is None:
         return pace
     if pace is None:
-        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape, counted.mixed))
+        pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape, mixed))
     needed = {place.partition("/")[0] for place in counted.works} - pace.learned.keys()
     if needed and not pace.reading:
-        gain = MIXED_GAIN if counted.mixed and multiplies_bfloat16() else 1.0
+        gain = MIXED_GAIN if mixed and multiplies_bfloat16() else 1.0
         return probe(counted.shape, cores)._replace(learned=pace.learned, gain=gain)
     return pace
 

@@ -51,7 +51,11 @@ def open_model(
     EmodriftError
         As in :func:`emodrift.models.loading.load_model`.
     """
-    model = load_model(location, loading, dtype, label, chat)
+    return put_precision(load_model(location, loading, dtype, label, chat), mixed)
+
+
+def put_precision(model: LanguageModel, mixed: bool) -> LanguageModel:
+    """The model, in mixed precision if that is asked for; see :func:`open_model`."""
     if mixed:
         if model.device.type == "cpu" and not multiplies_bfloat16():
             logging.warning(

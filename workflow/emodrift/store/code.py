@@ -67,7 +67,7 @@ def digest_code(*roots: str) -> str:
     str
         Hex digest.
     """
-    names = "|".join([*sorted(_name(root) for root in roots), *map(str, SAME)])
+    names = "|".join([*sorted(_name(root) for root in roots), *map(str, SAME.items())])
     memory = _open_memory()
     match memory.recall(names):
         case {"files": dict(known), "digest": str(digest)} if _stamp(known) == known:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")
 GIB = 2**30
-BFLOAT16 = ("avx512_bf16", "amx_bf16")
+BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Flags of processors that multiply bfloat16."""
 
 
@@ -31,8 +31,8 @@ def describe_machine() -> str:
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for products in bfloat16."""
     with contextlib.suppress(OSError):
-        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
-        return any(flag in text.split() for flag in BFLOAT16)
+        words = CPU_INFO.read_text(encoding="utf-8", errors="replace").split()
+        return not BFLOAT16.isdisjoint(words)
     return False
 
 

@@ -22,7 +22,7 @@ from emodrift.drift.table import read_table
 from emodrift.errors import EmodriftError
 from emodrift.measure.visit import measure_entries
 from emodrift.models.language_model import LanguageModel
-from emodrift.models.precision import mix_precision, open_model
+from emodrift.models.precision import open_model, put_precision
 from emodrift.models.sharing import share_model
 from emodrift.plan.descriptions import describe_loading
 from emodrift.plan.entries import Plan
@@ -172,9 +172,7 @@ def open_save(training: Training, checkpoint: Checkpoint, plan: Plan) -> Languag
             name: described[name] for name in ("loading", "dtype", "chat")
         })  # fmt: skip
         if shared is not None:
-            if described["mixed"]:
-                mix_precision(shared.network)
-            return shared
+            return put_precision(shared, described["mixed"])
     logging.info("%s is loaded from %s beside the training", checkpoint.label, training.folder)
     return open_model(**described, label=checkpoint.label)
 
