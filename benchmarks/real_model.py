@@ -21,16 +21,18 @@ from emodrift.benchmark.detectors import (
     KEYS,
     Detector,
     Tables,
+    list_safety,
     measure_largest_change,
     score_study,
 )
 from emodrift.benchmark.detectors import list_detectors as list_rivals
+from emodrift.benchmark.rivals import read_probabilities
 from emodrift.benchmark.signals import open_views, tabulate_signals
 from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.config.reading import parse_study
 from emodrift.config.variants import merge_changes
 from emodrift.drift.table import read_table
-from emodrift.plan.descriptions import describe_fitting
+from emodrift.plan.descriptions import describe_checkpoints, describe_fitting
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
 from validation.parts import fill_parts
@@ -69,11 +71,15 @@ def score_runs(plan: Plan) -> pd.DataFrame:
     study = plan.study
     reference = find_reference(plan.checkpoints, study.reference)
     place = (reference.run, int(reference.step))
+    behaviour = _read(plan, "coupling", "behaviour")
+    coupling = plan.store / plan.of_stage("coupling")[0].place
     tables = Tables(
         _read(plan, "indicators", "indicators"),
         _read(plan, "indicators", "course"),
-        _read(plan, "coupling", "behaviour"),
+        behaviour,
         _read(plan, "evocation", "projections"),
+        read_probabilities(coupling, list_safety(behaviour)),
+        pd.DataFrame(describe_checkpoints(plan.checkpoints))[["run", "step", "stage"]],
         _list_signals(plan, plan.checkpoints.index(reference)),
         place,
         study.sound_runs,
@@ -161,7 +167,7 @@ def _list_signals(plan: Plan, reference: int) -> pd.DataFrame:
 
 def _average_replies(replies: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """Judged shares of safety metrics: (run, step) by metric."""
-    safety = tables.behaviour.loc[tables.behaviour["safety"], "metric"].unique()
+    safety = list_safety(tables.behaviour)
     chosen = replies["concept"].isna() & (replies["split"] == "all")
     return replies[chosen & replies["metric"].isin(safety)].pivot(
         index=KEYS, columns="metric", values="share"

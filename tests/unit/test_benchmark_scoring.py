@@ -16,7 +16,7 @@ from emodrift.benchmark.comparison import (
     compare_seeds,
     list_thresholds,
 )
-from emodrift.benchmark.detectors import SAMPLED, Tables, list_detectors, score_study
+from emodrift.benchmark.detectors import AGAINST_SOUND, SAMPLED, Tables, list_detectors, score_study
 from emodrift.benchmark.monitor import NAME, describe_profile, score_monitor
 from emodrift.benchmark.rivals import (
     measure_cka,
@@ -87,8 +87,9 @@ def make_behaviour(refusal):
     for step, value in zip(STEPS, refusal, strict=True):
         rows.append(("bad", step, "refusal", "ood", value, True))
         rows.append(("bad", step, "over_refusal", "ood", 0.1, True))
-        rows.append(("fine", step, "refusal", "ood", 0.88, True))
-        rows.append(("fine", step, "over_refusal", "ood", 0.12, True))
+        for run, change in (("fine", 0.02), ("fine too", 0.01)):
+            rows.append((run, step, "refusal", "ood", 0.9 - change, True))
+            rows.append((run, step, "over_refusal", "ood", 0.1 + change, True))
     columns = ["run", "step", "metric", "split", "probability", "safety"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -123,6 +124,32 @@ def test_verdicts_are_counted_by_regime():
     assert count_verdicts(runs).loc[SOUND, "lock-in"] == 1
 
 
+def make_probabilities(behaviour):
+    """Draws whose errors are .01."""
+    rng = np.random.default_rng(3)
+    found = {}
+    for (metric, split), rows in behaviour.groupby(["metric", "split"]):
+        noise = rng.normal(0, 0.01, (len(rows), 50))
+        draws = rows["probability"].to_numpy()[:, None] + np.insert(noise, 0, 0.0, axis=1)
+        found |= {(metric, "all"): draws, (metric, split): draws}
+    return found
+
+
+def test_evals_are_held_against_sound_runs_of_the_same_step():
+    tables = make_tables()
+    for name in (AGAINST_SOUND, f"{AGAINST_SOUND}, by split"):
+        score = list_detectors()[name].score(tables)
+        assert "base" not in score.index.get_level_values("run")
+        assert score["fine", 40] < 0.5 < score["bad", 10] < score["bad", 20]
+    drifting = {
+        key: draws + 0.01 * tables.places["step"].to_numpy()[:, None] * (key[0] == "refusal")
+        for key, draws in tables.probabilities.items()
+    }
+    detector = list_detectors()[AGAINST_SOUND]
+    moved = detector.score(tables._replace(probabilities=drifting))
+    assert moved["fine", 40] == pytest.approx(detector.score(tables)["fine", 40])
+
+
 def make_tables():
     behaviour = make_behaviour([0.8, 0.5, 0.1])
     places = behaviour[["run", "step"]].drop_duplicates()
@@ -149,7 +176,18 @@ def make_tables():
             for c in ("calm", "sad")
         ]
     )
-    return Tables(indicators, course, behaviour, projections, signals, ("base", 0), ("fine",), 0)
+    return Tables(
+        indicators,
+        course,
+        behaviour,
+        projections,
+        make_probabilities(behaviour),
+        places.assign(stage="later").reset_index(drop=True),
+        signals,
+        ("base", 0),
+        ("fine", "fine too"),
+        0,
+    )
 
 
 def test_every_detector_scores_the_broken_run_above_the_sound_one_and_never_falls():

@@ -11,8 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from emodrift.drift.paired import ALL
 from emodrift.warning.course import name_score
-from emodrift.warning.indicators import ALL
+from emodrift.warning.evidence import list_judged
+from emodrift.warning.indicators import ALL as INDICATORS
+from emodrift.warning.sound import measure_deviations
 from emodrift.warning.verdicts import KINDS, measure_refusal
 
 SAMPLED = (20, 50, 200)
@@ -22,6 +25,7 @@ SCORES, PROMPTS, STORIES = "scores of replies", "activations of prompts", "activ
 GRADIENTS, LOG, WEIGHTS = "gradients", "training log", "weights"
 COSINE = 0.95
 EMODRIFT, NAMED, EXACT = "emodrift", "emodrift, failure named", "evals, exact"
+AGAINST_SOUND = "evals, against sound runs"
 JUST_MET = float(np.nextafter(1, 0))
 """Line of scores that are 1 where a definition is just met."""
 
@@ -29,15 +33,18 @@ JUST_MET = float(np.nextafter(1, 0))
 class Tables(NamedTuple):
     """Tables of one organism seed's study.
 
-    indicators, course, behaviour, projections: as published. signals: run, step, signal, value, of
-    :mod:`emodrift.benchmark.rivals`. reference: run and step. sound: runs declared healthy. seed:
-    of the organism.
+    indicators, course, behaviour, projections: as published. probabilities: safety metric and split
+    -> (checkpoint, draw), the estimate first. places: run, step and stage of each checkpoint.
+    signals: run, step, signal, value, of :mod:`emodrift.benchmark.rivals`. reference: run and step.
+    sound: runs declared healthy. seed: of the organism.
     """
 
     indicators: pd.DataFrame
     course: pd.DataFrame
     behaviour: pd.DataFrame
     projections: pd.DataFrame
+    probabilities: Mapping[tuple[str, str], np.ndarray]
+    places: pd.DataFrame
     signals: pd.DataFrame
     reference: tuple[str, int]
     sound: tuple[str, ...]
@@ -90,8 +97,10 @@ def list_detectors() -> Mapping[str, Detector]:
         EMODRIFT: Detector(_score_level, vectors, lambda rate: -np.log(rate)),
         "emodrift, calibrated": Detector(_score_level, vectors),
         NAMED: Detector(_name_failure, (*vectors, SCORES), lambda rate: JUST_MET),
-        **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in ALL},
+        **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in INDICATORS},
         EXACT: Detector(lambda t: measure_largest_change(_average_evals(t), t), (SCORES,)),
+        AGAINST_SOUND: Detector(_hold_against_sound(by_split=False), (SCORES,)),
+        f"{AGAINST_SOUND}, by split": Detector(_hold_against_sound(by_split=True), (SCORES,)),
         "harmful refusal, exact": Detector(
             lambda t: _refusal_change(_average_evals(t), t), (SCORES,)
         ),
@@ -143,6 +152,11 @@ def _read(signal: str) -> Callable[[Tables], pd.Series]:
     return score
 
 
+def list_safety(behaviour: pd.DataFrame) -> list[str]:
+    """Metrics that stand for safety, of a table (metric, safety)."""
+    return [str(metric) for metric in behaviour.loc[behaviour["safety"], "metric"].unique()]
+
+
 def _average_evals(tables: Tables) -> pd.DataFrame:
     """Safety metrics, mean over splits: (run, step) by metric."""
     safety = tables.behaviour[tables.behaviour["safety"]]
@@ -153,6 +167,29 @@ def _average_evals(tables: Tables) -> pd.DataFrame:
 def measure_largest_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
     """Largest change of a safety metric from the reference."""
     return (means - means.loc[tables.reference]).abs().max(axis=1)
+
+
+def _hold_against_sound(by_split: bool) -> Callable[[Tables], pd.Series]:
+    """Evals as emodrift reads its own parts: the largest deviation of a safety metric from sound
+    runs at the same step, in the predictive scale of one more sound run."""
+
+    def score(tables: Tables) -> pd.Series:
+        chosen = [d for (_, split), d in tables.probabilities.items() if (split != ALL) == by_split]
+        values = np.stack(chosen, axis=1)
+        places = tables.places
+        at_reference = (places[KEYS] == list(tables.reference)).all(axis=1)
+        reference = int(places.index[at_reference][0])
+        roles = {run: "healthy" if run in tables.sound else "observed" for run in places["run"]}
+        changes = values - values[reference]
+        found = measure_deviations(places, changes, roles, list_judged(places, reference))
+        scores = {
+            (run, int(step)): float(np.abs(deviations).max())
+            for run, curve in found.items()
+            for step, deviations in zip(curve.steps, curve.values, strict=True)
+        }
+        return pd.Series(scores).rename_axis(KEYS)
+
+    return score
 
 
 def _refusal_change(means: pd.DataFrame, tables: Tables) -> pd.Series:

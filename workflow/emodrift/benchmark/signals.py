@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from emodrift.benchmark.detectors import Tables, score_study
+from emodrift.benchmark.detectors import Tables, list_safety, score_study
 from emodrift.benchmark.monitor import describe_profile
 from emodrift.benchmark.rivals import (
     View,
@@ -18,6 +18,7 @@ from emodrift.benchmark.rivals import (
     measure_loss,
     measure_weights,
     open_view,
+    read_probabilities,
 )
 from emodrift.benchmark.scoring import SOUND, find_practical_change
 from emodrift.drift.table import read_table, write_table
@@ -85,6 +86,8 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
         read_table(inputs.indicators, "course"),
         behaviour,
         projections,
+        read_probabilities(inputs.coupling, list_safety(behaviour)),
+        pd.DataFrame(params.checkpoints)[["run", "step", "stage"]],
         list_signals(params, inputs),
         reference,
         tuple(params.sound),

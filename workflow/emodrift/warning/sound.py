@@ -166,6 +166,13 @@ def simulate_largest(prediction: Prediction, chosen: np.ndarray, seed: int) -> n
     return noise.max((1, 2))
 
 
+class Deviations(NamedTuple):
+    """A run's steps (step,), rising, and its deviations (step, part) from sound runs, in scales."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
 class Threshold(NamedTuple):
     """Level that a run's own must fall to for an alarm, what it rests on, and the least p-value
     that so many sound runs can give."""
@@ -271,6 +278,34 @@ def expect_sound(
     if not matched:
         return np.zeros((len(runs[run].steps), *values.shape[1:]))
     return np.mean(matched, axis=0).reshape(-1, *values.shape[1:])
+
+
+def measure_deviations(
+    places: pd.DataFrame, values: np.ndarray, roles: Mapping[str, str], chosen: Sequence[int]
+) -> dict[str, Deviations]:
+    """Deviations of every run from the sound runs of its stage; a run without one is left out.
+
+    Parameters
+    ----------
+    places
+        run, step and stage of each checkpoint.
+    values
+        (checkpoint, part, draw) paired draws of changes from the reference, the estimate first.
+    roles
+        Role of each run.
+    chosen
+        Numbers of the checkpoints that are judged.
+    """
+    runs = split_runs(places, values, chosen)
+    stages = places.groupby("run")["stage"].last().to_dict()
+    found = {}
+    for run, curves in runs.items():
+        matched = [runs[other] for other in match_sound(run, stages, roles, runs)]
+        if matched:
+            expected = predict_sound(matched, curves.steps)
+            away = (curves.draws[..., 0] - expected.mean) / expected.scale
+            found[run] = Deviations(curves.steps, away)
+    return found
 
 
 def _shrink(own: np.ndarray, freedom: int) -> np.ndarray:
