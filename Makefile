@@ -15,7 +15,7 @@ FIGURE ?=
 BENCH_PYTHON := $(BENCH)/current/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation scale bench warning-benchmark
+.PHONY: help study figures smoke real real-page test fuzz reliability lint types docs site validation scale bench warning-benchmark sound-runs
 
 help:  ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --m
 warning-benchmark: $(SETUP)  ## score emodrift and its rivals over organism seeds: WARNING, docs/warning-benchmark.md
 	OMP_NUM_THREADS=1 $(BIN)/snakemake --configfile $(WARNING)
 	$(BIN)/python -m benchmarks.warning results/$(basename $(notdir $(WARNING)))
+
+sound-runs: $(SETUP)  ## count false alarms by the number of sound runs, on organisms: docs/warning.md
+	OMP_NUM_THREADS=1 $(BIN)/snakemake --configfile config/examples/sound-runs.yaml
+	$(BIN)/python -m validation.sound_runs
 
 $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "emodrift is pinned for Python 3.11: set PYTHON=python3.11"'

@@ -58,6 +58,7 @@ from validation.alarms import (
     plant_runs,
     plant_study,
 )
+from validation.sound_runs import FAILING, Seed, judge_run, tabulate_alarms
 
 BY_NAME = {indicator.name: indicator for indicator in ALL}
 
@@ -218,6 +219,27 @@ def test_false_alarms_of_planted_sound_runs_keep_their_rate(sound, steps):
     places = np.linspace(20, 160, steps)
     hits, number = count_false_alarms(sound, places, 15, start=10_000, draws=100)
     assert hits <= 4, (hits, number)
+
+
+def test_runs_are_judged_against_some_sound_runs_by_their_first_checkpoints():
+    late = {160: LOSSES[160]}
+    measured, places = plant_study(plant_runs(5, bad=Run(loss=late)), Amounts(), 3)
+    tolerances = {indicator.name: indicator.tolerance for indicator in ALL}
+    question = Question(places, {}, 0.1, 0.95, 3, tolerances)
+    followed, _ = follow_parts(ALL, SETTING, measured, 0.95, None)
+    sound = [f"sound-{i}" for i in range(5)]
+    seed = Seed(followed, measured, question, sound, 3)
+    assert judge_run(seed, "bad", sound[:2], 3) and not judge_run(seed, "bad", sound[:2], 2)
+    assert not judge_run(seed, sound[0], sound[1:4], 3)
+
+
+def test_false_alarms_are_counted_apart_from_lock_ins_that_were_told():
+    rows = [(2, 3, 301, run, run != "sound-2") for run in ("sound-1", "sound-2", FAILING)]
+    judged = pd.DataFrame(rows, columns=["sound runs", "checkpoints", "seed", "run", "alarm"])
+    (row,) = tabulate_alarms(judged).splitlines()[2:]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        "2", "3", "1 of 2", "0.01 to 0.99", "1 of 1",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("sound", [2, 4])
