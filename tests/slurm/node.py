@@ -2,7 +2,6 @@
 
 Nothing of the machine's own SLURM, if it has one, is touched: configuration, sockets, state and the
 secret of the authentication lie in the folder, and every daemon is a child of this process.
-`python -m tests.slurm.node` installs what is missing, where that is possible.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.machine import SEARCHED
+
 DAEMONS = ("munged", "slurmctld", "slurmd")
-PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
 SECONDS = 120
-SEARCHED = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
 CONFIGURATION = """\
 ClusterName=emodrift
 SlurmctldHost={host}(127.0.0.1)
@@ -62,13 +60,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 def list_missing() -> list[str]:
     """Daemons that this machine lacks."""
     return [name for name in DAEMONS if not shutil.which(name, path=SEARCHED)]
-
-
-def install() -> None:
-    """Install SLURM's daemons on Debian or Ubuntu, as root."""
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
-        subprocess.run(["apt-get", "-qq", *command], check=True, env=quiet)
 
 
 @dataclass
@@ -230,11 +221,3 @@ def run_node(folder: Path) -> Iterator[Node]:
         yield node
     finally:
         node.stop()
-
-
-if __name__ == "__main__":
-    if not list_missing():
-        sys.exit()
-    if os.getuid() or not shutil.which("apt-get"):
-        sys.exit("SLURM is not here, and is installed by root on Debian or Ubuntu alone")
-    install()

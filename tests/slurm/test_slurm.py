@@ -13,7 +13,7 @@ from tests.slurm.node import list_missing, run_node
 
 pytestmark = pytest.mark.skipif(
     bool(list_missing()),
-    reason=f"this machine lacks {', '.join(list_missing())}: python -m tests.slurm.node installs",
+    reason=f"this machine lacks {', '.join(list_missing())}: python -m tests.machine installs",
 )
 PROFILE = ["--workflow-profile", "profiles/slurm"]
 HASTE = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
