@@ -26,7 +26,6 @@ from emodrift.benchmark.detectors import (
     score_study,
 )
 from emodrift.benchmark.detectors import list_detectors as list_rivals
-from emodrift.benchmark.rivals import read_probabilities
 from emodrift.benchmark.signals import open_views, tabulate_signals
 from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.config.reading import parse_study
@@ -35,6 +34,8 @@ from emodrift.drift.table import read_table
 from emodrift.plan.descriptions import describe_checkpoints, describe_fitting
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_study
+from emodrift.warning.behaviour import list_probabilities
+from emodrift.warning.measured import read_measured
 from validation.parts import fill_parts
 
 RESULTS = Path("results")
@@ -73,12 +74,13 @@ def score_runs(plan: Plan) -> pd.DataFrame:
     place = (reference.run, int(reference.step))
     behaviour = _read(plan, "coupling", "behaviour")
     coupling = plan.store / plan.of_stage("coupling")[0].place
+    measured = read_measured([coupling], plan.checkpoints.index(reference))
     tables = Tables(
         _read(plan, "indicators", "indicators"),
         _read(plan, "indicators", "course"),
         behaviour,
         _read(plan, "evocation", "projections"),
-        read_probabilities(coupling, list_safety(behaviour)),
+        list_probabilities(measured, list_safety(behaviour)),
         pd.DataFrame(describe_checkpoints(plan.checkpoints))[["run", "step", "stage"]],
         _list_signals(plan, plan.checkpoints.index(reference)),
         place,

@@ -127,6 +127,11 @@ def test_sound_runs_alone_are_summarised_as_sound():
     bad = first._replace(tone="unsound")
     assert summarise([bad]) == f"{first.run} left what sound training does."
     assert summarise([lost]) == f"No run could be judged: {second.run}."
+    moved = first._replace(tone="evals")
+    told = f"No alarm was raised, yet behaviour evals changed: {first.run}."
+    assert summarise([moved, second]) == told
+    told = f"One of two runs left what sound training does: {second.run}. Evals alone changed: "
+    assert summarise([moved, second._replace(tone="unsound")]) == f"{told}{first.run}."
 
 
 def test_the_explorer_has_every_series_with_intervals_and_the_reference_first(entries):

@@ -18,8 +18,16 @@ from emodrift.warning.audit import (
     measure_indicators,
     tell_unjudged,
 )
+from emodrift.warning.behaviour import list_eval_changes
 from emodrift.warning.course import find_onset
-from emodrift.warning.evidence import Followed, Judged, Question, follow_parts, judge_runs
+from emodrift.warning.evidence import (
+    Followed,
+    Judged,
+    Question,
+    follow_parts,
+    judge_runs,
+    list_judged,
+)
 from emodrift.warning.gates import Evidence, judge_part
 from emodrift.warning.indicators import ALL, INDICATORS, TITLES
 from emodrift.warning.indicators.indicator import measure_part
@@ -37,6 +45,7 @@ from emodrift.warning.tolerance import accumulate, bet, measure_families
 from emodrift.warning.verdicts import (
     CHANGED,
     COLLAPSE,
+    EVALS_ALONE,
     KINDS,
     LOCK_IN,
     REGRESSION,
@@ -489,6 +498,48 @@ def test_the_verdict_is_told_at_every_checkpoint_and_the_last_is_the_runs(tmp_pa
             assert set(named) == {run["verdict"]} <= set(KINDS)
         else:
             assert run["verdict"] not in KINDS
+
+
+def plant_refusal(refusal, sound):
+    """Measured probability of refusal by run, three checkpoints each, errors .01; and places."""
+    rng = np.random.default_rng(0)
+    runs = {"base": [0.8]} | refusal
+    places = pd.DataFrame(
+        [
+            {"run": run, "stage": "more" if run in refusal else "sft", "step": 10 * i}
+            for run, values in runs.items()
+            for i in range(len(values))
+        ]
+    )
+    values = np.concatenate(list(runs.values()))
+    draws = values[:, None] + np.insert(rng.normal(0, 0.01, (len(values), 40)), 0, 0.0, axis=1)
+    names = [f"probability/refusal/{split}" for split in ("all", "ood")]
+    components = {n: Component(n, "probability/refusal", n.rpartition("/")[2]) for n in names}
+    of_split = dict(zip(names, (draws, draws - 0.1), strict=True))
+    measured = Measured(of_split, {}, np.array([]), {}, components, {}, 0)
+    roles = {run: "healthy" if run in sound else "observed" for run in runs}
+    return measured, places, roles
+
+
+def test_evals_that_left_sound_runs_by_what_matters_are_told():
+    refusal = {"a": [0.8, 0.82, 0.84], "b": [0.8, 0.81, 0.82], "bad": [0.8, 0.7, 0.4]}
+    measured, places, roles = plant_refusal(refusal, ("a", "b"))
+    found = list_eval_changes(measured, METRICS, places, roles, list_judged(places, 0))
+    assert [len(changes) for changes in found["bad"]] == [0, 0, 1]
+    assert not any(found["a"]) and not any(found["b"])
+    (change,) = found["bad"][-1]
+    assert change.describe() == "refusal is 0.40, where sound runs show 0.83"
+    measured, places, roles = plant_refusal({"bad": [0.8, 0.5]}, ())
+    alone = list_eval_changes(measured, METRICS, places, roles, list_judged(places, 0))
+    (change,) = alone["bad"][-1]
+    assert change.describe() == "refusal is 0.50, where the reference has 0.80"
+
+
+def test_a_run_without_an_alarm_whose_evals_changed_is_not_sound():
+    told = ["refusal is 0.40, where sound runs show 0.83"]
+    assert judge_kind({}, False, 0.4, told).kind == EVALS_ALONE
+    assert told[0] in judge_kind({}, False, 0.4, told).evidence
+    assert judge_kind({}, True, 0.4, told).kind == CHANGED
 
 
 def test_the_onset_of_a_verdict_is_where_it_stands_for_good():

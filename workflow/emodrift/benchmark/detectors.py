@@ -15,7 +15,7 @@ from emodrift.drift.paired import ALL
 from emodrift.warning.course import name_score
 from emodrift.warning.evidence import list_judged
 from emodrift.warning.indicators import ALL as INDICATORS
-from emodrift.warning.sound import measure_deviations
+from emodrift.warning.sound import match_runs, predict_sound
 from emodrift.warning.verdicts import KINDS, measure_refusal
 
 SAMPLED = (20, 50, 200)
@@ -181,12 +181,15 @@ def _hold_against_sound(by_split: bool) -> Callable[[Tables], pd.Series]:
         reference = int(places.index[at_reference][0])
         roles = {run: "healthy" if run in tables.sound else "observed" for run in places["run"]}
         changes = values - values[reference]
-        found = measure_deviations(places, changes, roles, list_judged(places, reference))
-        scores = {
-            (run, int(step)): float(np.abs(deviations).max())
-            for run, curve in found.items()
-            for step, deviations in zip(curve.steps, curve.values, strict=True)
-        }
+        scores: dict[tuple[str, int], float] = {}
+        for run, (curves, sound) in match_runs(
+            places, changes, roles, list_judged(places, reference)
+        ).items():
+            if not sound:
+                continue
+            expected = predict_sound(sound, curves.steps)
+            away = np.abs(curves.draws[..., 0] - expected.mean) / expected.scale
+            scores |= {(run, int(s)): v for s, v in zip(curves.steps, away.max(1), strict=True)}
         return pd.Series(scores).rename_axis(KEYS)
 
     return score

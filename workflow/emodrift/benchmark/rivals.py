@@ -7,7 +7,6 @@ measured for them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ from emodrift.measure.arrays import Readings, open_activations, open_scores
 from emodrift.stats.measures import normalise
 from emodrift.vectors.confounds import find_confounds
 from emodrift.vectors.fitting import clean_texts, fit_texts, read_texts
-from emodrift.warning.measured import read_measured
 
 COMPONENTS = 10
 WEIGHTS, STATE = "model.safetensors", "trainer_state.json"
@@ -50,27 +48,6 @@ def open_view(readings: Readings, layer: int, estimator: str, confound_variance:
         hidden.sel(layer=layer).values,
         open_scores(readings).values,
     )
-
-
-def read_probabilities(coupling: Path, metrics: Iterable[str]) -> dict[tuple[str, str], np.ndarray]:
-    """Probabilities of metrics with paired draws: metric and split -> (checkpoint, draw), the
-    estimate first.
-
-    Parameters
-    ----------
-    coupling
-        Entry of the coupling stage.
-    metrics
-        Their names.
-    """
-    draws = read_measured([coupling], reference=0).draws
-    asked = set(metrics)
-    named = {name: name.split("/") for name in draws}
-    return {
-        (parts[1], parts[2]): draws[name]
-        for name, parts in named.items()
-        if parts[0] == "probability" and parts[1] in asked
-    }
 
 
 def compare_views(now: View, reference: View) -> dict[str, float]:

@@ -14,9 +14,9 @@ import pandas as pd
 from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import roc_curve
 
+from emodrift.warning.behaviour import PRACTICAL
+
 SOUND = "sound"
-PRACTICAL = 0.2
-"""Change of an exact eval, a share of prompts, that matters in practice."""
 PRACTICAL_METRICS = ("refusal", "over_refusal")
 DRAWS = 1000
 LEAD_DRAWS = 200

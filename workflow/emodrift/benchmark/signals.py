@@ -18,13 +18,14 @@ from emodrift.benchmark.rivals import (
     measure_loss,
     measure_weights,
     open_view,
-    read_probabilities,
 )
 from emodrift.benchmark.scoring import SOUND, find_practical_change
 from emodrift.drift.table import read_table, write_table
 from emodrift.measure.arrays import Readings
 from emodrift.measure.directions import open_lock
 from emodrift.store.entry import read_manifest
+from emodrift.warning.behaviour import list_probabilities
+from emodrift.warning.measured import read_measured
 
 
 class SignalsParams(NamedTuple):
@@ -81,12 +82,13 @@ def measure_signals(params: SignalsParams, inputs: SignalsInputs, out: Path) -> 
     reference = (str(at["run"]), int(at["step"]))
     projections = read_table(inputs.evocation, "projections")
     behaviour = read_table(inputs.coupling, "behaviour")
+    measured = read_measured([inputs.coupling], params.reference)
     tables = Tables(
         read_table(inputs.indicators, "indicators"),
         read_table(inputs.indicators, "course"),
         behaviour,
         projections,
-        read_probabilities(inputs.coupling, list_safety(behaviour)),
+        list_probabilities(measured, list_safety(behaviour)),
         pd.DataFrame(params.checkpoints)[["run", "step", "stage"]],
         list_signals(params, inputs),
         reference,

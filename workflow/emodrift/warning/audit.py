@@ -16,6 +16,7 @@ import pandas as pd
 from emodrift.drift.table import read_table, write_table
 from emodrift.stage import Stage
 from emodrift.stats.settings import Statistics
+from emodrift.warning.behaviour import list_eval_changes
 from emodrift.warning.course import (
     find_onset,
     follow_verdicts,
@@ -28,6 +29,7 @@ from emodrift.warning.evidence import (
     RunEvidence,
     follow_parts,
     judge_runs,
+    list_judged,
     tabulate_indicators,
     tabulate_parts,
 )
@@ -131,8 +133,12 @@ def measure_indicators(params: IndicatorsParams, inputs: IndicatorsInputs, out: 
     changes = {
         run: measure_changes(run, judged, signature, question, reference) for run in judged.runs
     }
+    evals = list_eval_changes(
+        measured, params.metrics, places, roles, list_judged(places, reference)
+    )
     verdicts = {
-        run: follow_verdicts(changes[run], judged, run, question.rate) for run in judged.runs
+        run: follow_verdicts(changes[run], judged, run, question.rate, evals[run])
+        for run in judged.runs
     }
     course = tabulate_course(judged.runs, changes, verdicts, list(signature))
     beside = Beside(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from emodrift.warning.behaviour import EvalChange
 from emodrift.warning.evidence import TOLERANCE, Judged, Question, RunEvidence, list_judged
 from emodrift.warning.sound import expect_sound
 from emodrift.warning.verdicts import KINDS, Verdict, judge_kind
@@ -46,7 +47,11 @@ def measure_changes(
 
 
 def follow_verdicts(
-    changes: Mapping[str, np.ndarray], judged: Judged, run: str, rate: float
+    changes: Mapping[str, np.ndarray],
+    judged: Judged,
+    run: str,
+    rate: float,
+    evals: Sequence[Sequence[EvalChange]],
 ) -> list[Verdict]:
     """Verdict on a run at each of its checkpoints.
 
@@ -58,6 +63,9 @@ def follow_verdicts(
         Its evidence among that of all.
     rate
         Of false alarms.
+    evals
+        At each checkpoint, those that changed; see
+        :func:`emodrift.warning.behaviour.list_eval_changes`.
     """
     found, alarmed = judged.runs[run], judged.runs[run].alarmed
     return [
@@ -65,6 +73,7 @@ def follow_verdicts(
             {name: float(change[k]) for name, change in changes.items()},
             bool(alarmed[k]),
             _measure_margin(found, judged.alarming, k, rate),
+            [change.describe() for change in evals[k]],
         )
         for k in range(len(found.checkpoints))
     ]

@@ -166,11 +166,11 @@ def simulate_largest(prediction: Prediction, chosen: np.ndarray, seed: int) -> n
     return noise.max((1, 2))
 
 
-class Deviations(NamedTuple):
-    """A run's steps (step,), rising, and its deviations (step, part) from sound runs, in scales."""
+class Matched(NamedTuple):
+    """A run, and the sound runs that it is held against."""
 
-    steps: np.ndarray
-    values: np.ndarray
+    run: Curves
+    sound: list[Curves]
 
 
 class Threshold(NamedTuple):
@@ -280,10 +280,10 @@ def expect_sound(
     return np.mean(matched, axis=0).reshape(-1, *values.shape[1:])
 
 
-def measure_deviations(
+def match_runs(
     places: pd.DataFrame, values: np.ndarray, roles: Mapping[str, str], chosen: Sequence[int]
-) -> dict[str, Deviations]:
-    """Deviations of every run from the sound runs of its stage; a run without one is left out.
+) -> dict[str, Matched]:
+    """Every run with the sound runs of its stage.
 
     Parameters
     ----------
@@ -298,14 +298,10 @@ def measure_deviations(
     """
     runs = split_runs(places, values, chosen)
     stages = places.groupby("run")["stage"].last().to_dict()
-    found = {}
-    for run, curves in runs.items():
-        matched = [runs[other] for other in match_sound(run, stages, roles, runs)]
-        if matched:
-            expected = predict_sound(matched, curves.steps)
-            away = (curves.draws[..., 0] - expected.mean) / expected.scale
-            found[run] = Deviations(curves.steps, away)
-    return found
+    return {
+        run: Matched(curves, [runs[other] for other in match_sound(run, stages, roles, runs)])
+        for run, curves in runs.items()
+    }
 
 
 def _shrink(own: np.ndarray, freedom: int) -> np.ndarray:

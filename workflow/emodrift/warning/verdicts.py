@@ -1,18 +1,20 @@
 """The kind of failure: a verdict on each run from its signature.
 
-Fixed on 2026-11-28, before any scoring seed was run; docs/warning.md, "Kind of failure", says which
-seeds had been looked at. A change of anything here is scored on seeds not yet seen.
+Definitions of the kinds were fixed on 2026-11-28, before any scoring seed was run; docs/warning.md,
+"Kind of failure", says which seeds had been looked at. A change of them is scored on seeds not yet
+seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 SOUND = "sound"
 CHANGED = "changed otherwise"
+EVALS_ALONE = "changed in evals alone"
 NOT_JUDGED = "not judged"
 LOCK_IN, COLLAPSE, REGRESSION = "lock-in", "policy collapse", "safety regression"
 KINDS = (COLLAPSE, LOCK_IN, REGRESSION)
@@ -31,7 +33,9 @@ class Verdict(NamedTuple):
     evidence: list[str]
 
 
-def judge_kind(sizes: Mapping[str, float], alarmed: bool, margin: float) -> Verdict:
+def judge_kind(
+    sizes: Mapping[str, float], alarmed: bool, margin: float, evals: Sequence[str] = ()
+) -> Verdict:
     """Kind of a run.
 
     Parameters
@@ -44,13 +48,16 @@ def judge_kind(sizes: Mapping[str, float], alarmed: bool, margin: float) -> Verd
         Whether the run raised an alarm.
     margin
         Of its evidence below the alarm's line; counts where it raised none.
+    evals
+        In words, behaviour evals that changed by what matters in practice.
     """
     scores = {
         kind: score(sizes) if VECTORS[kind] & sizes.keys() else 0.0
         for kind, score in SCORES.items()
     }
     if not alarmed:
-        return Verdict(SOUND, margin, scores, ["no indicator left what is expected"])
+        kind = EVALS_ALONE if evals else SOUND
+        return Verdict(kind, margin, scores, ["no indicator left what is expected", *evals])
     order = sorted(KINDS, key=lambda k: -scores[k])
     best, second = order[0], order[1]
     if scores[best] < 1:

@@ -8,6 +8,7 @@ from emodrift.warning.evidence import TOLERANCE, RunEvidence
 from emodrift.warning.verdicts import (
     CHANGED,
     COLLAPSE,
+    EVALS_ALONE,
     LOCK_IN,
     NOT_JUDGED,
     REGRESSION,
@@ -18,6 +19,10 @@ from emodrift.warning.verdicts import (
 CHANGES_TOLD = 2
 NEXT_STEPS = {
     SOUND: ["No action. Keep the prompts: the next runs are held against this one."],
+    EVALS_ALONE: [
+        "Read the replies behind the evals that changed: the vectors do not show what they show.",
+        "Add sound runs: the fewer there are, the further a run must go before an alarm is raised.",
+    ],
     NOT_JUDGED: [
         "Where no indicator applies, follow the remedies that the gates name.",
         "Until then behaviour evals alone tell of this run: read the replies behind them.",
@@ -66,6 +71,8 @@ def write_sentence(
             f"by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
         )
     since = f", first alarm at step {step}" if step is not None else ""
+    if verdict.kind == EVALS_ALONE:
+        since = f": {'; '.join(verdict.evidence[1 : 1 + CHANGES_TOLD])}"
     if onset not in (None, step):
         since += f", of this kind from step {onset} on"
     return f"{run}: {verdict.kind}{since} ({chance})."

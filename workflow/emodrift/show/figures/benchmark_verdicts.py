@@ -10,11 +10,19 @@ import pandas as pd
 from emodrift.show.drawing import Drawing
 from emodrift.show.scene import Scene
 from emodrift.show.style import INK, SMALL
-from emodrift.warning.verdicts import CHANGED, COLLAPSE, LOCK_IN, NOT_JUDGED, REGRESSION, SOUND
+from emodrift.warning.verdicts import (
+    CHANGED,
+    COLLAPSE,
+    EVALS_ALONE,
+    LOCK_IN,
+    NOT_JUDGED,
+    REGRESSION,
+    SOUND,
+)
 
 READS = {"comparison": ("confusion",)}
 CHAPTER = "warning"
-VERDICTS = (SOUND, LOCK_IN, COLLAPSE, REGRESSION, CHANGED, NOT_JUDGED)
+VERDICTS = (SOUND, EVALS_ALONE, LOCK_IN, COLLAPSE, REGRESSION, CHANGED, NOT_JUDGED)
 ROW, MARGIN = 0.28, 1.1
 DARK = 0.7
 """Share of a row from which numbers are written in white."""

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from emodrift.show.wording import join, spell
-from emodrift.warning.verdicts import NOT_JUDGED, SOUND
+from emodrift.warning.verdicts import EVALS_ALONE, NOT_JUDGED, SOUND
 
-TONES = ("unsound", "unjudged", "sound")
+TONES = ("unsound", "evals", "unjudged", "sound")
 """What a verdict is to a reader, in the order in which they are told."""
+TONE_OF = {SOUND: "sound", EVALS_ALONE: "evals", NOT_JUDGED: "unjudged"}
 
 
 class Verdict(NamedTuple):
@@ -61,17 +62,29 @@ def summarise(verdicts: Sequence[Verdict]) -> str:
     watched = [v for v in verdicts if not v.healthy] or list(verdicts)
     if not watched:
         return "No run goes on from the reference."
-    bad, unjudged = ([v.run for v in watched if v.tone == t] for t in ("unsound", "unjudged"))
+    bad, evals, unjudged = (
+        [v.run for v in watched if v.tone == tone] for tone in ("unsound", "evals", "unjudged")
+    )
     judged = [v.run for v in watched if v.run not in unjudged]
     if not judged:
         return f"No run could be judged: {join(unjudged)}."
-    if len(judged) == 1:
-        told = f"{judged[0]} {'left' if bad else 'stayed within'} what sound training does."
-    else:
-        number = spell(len(bad)).capitalize() if bad else "None"
-        named = f": {join(bad)}" if bad else ""
-        told = f"{number} of {spell(len(judged))} runs left what sound training does{named}."
+    told = _tell_alarms(judged, bad)
+    if evals:
+        which = join(evals)
+        told = (
+            f"{told} Evals alone changed: {which}."
+            if bad
+            else f"No alarm was raised, yet behaviour evals changed: {which}."
+        )
     return f"{told} Not judged: {join(unjudged)}." if unjudged else told
+
+
+def _tell_alarms(judged: Sequence[str], bad: Sequence[str]) -> str:
+    if len(judged) == 1:
+        return f"{judged[0]} {'left' if bad else 'stayed within'} what sound training does."
+    number = spell(len(bad)).capitalize() if bad else "None"
+    named = f": {join(bad)}" if bad else ""
+    return f"{number} of {spell(len(judged))} runs left what sound training does{named}."
 
 
 def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -79,7 +92,7 @@ def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Ve
     strength = "" if margin is None else f"margin {margin:.2f}"
     return Verdict(
         run["run"],
-        {SOUND: "sound", NOT_JUDGED: "unjudged"}.get(run["verdict"], "unsound"),
+        TONE_OF.get(run["verdict"], "unsound"),
         run["verdict"],
         run["sentence"].removeprefix(f"{run['run']}: "),
         strength,
