@@ -33,7 +33,7 @@ real: $(VENV)/.real  ## train a real chat model, soundly and not, and study it: 
 	$(BIN)/snakemake --configfile $(REAL)
 
 real-page: $(SETUP)  ## fill in what docs tell of what `make real` published: REAL
-	$(BIN)/python -m validation.real
+	$(BIN)/python -m validation.real results/real $(wildcard results/real-seeds)
 	$(BIN)/python -m benchmarks.real_model $(REAL)
 
 test: $(SETUP)  ## run all tests, WORKERS at a time

@@ -1,7 +1,7 @@
 """docs/real-study.md: its tables and figures, from the published results of `make real`.
 
-``python -m validation.real [results/real]`` writes what stands between the page's markers; the
-words around are a person's.
+``python -m validation.real [results/real [results/real-seeds]]`` writes what stands between the
+page's markers; the words around are a person's.
 """
 
 from __future__ import annotations
@@ -24,25 +24,32 @@ LONGEST = 170
 Row = list[str]
 
 
-def write_page(results: Path, page: Path) -> None:
+def write_page(page: Path, results: Path, seeds: Path | None = None) -> None:
     """Fill in the page and copy its figures beside it.
 
     Parameters
     ----------
-    results
-        Folder of a published study.
     page
         Markdown with markers ``<!-- name: begin -->`` and ``<!-- name: end -->``.
+    results, seeds
+        Folders of the published study, and of the one with second seeds.
     """
-    tables = {f.stem: pd.read_csv(f, low_memory=False) for f in (results / "tables").glob("*.csv")}
+    tables = read_tables(results)
     parts = {name: "\n".join(make(tables)) for name, make in PARTS.items()}
+    if seeds:
+        parts["seeds"] = "\n".join(list_runs(read_tables(seeds)))
     text = page.read_text(encoding="utf-8")
-    page.write_text(fill_parts(text, parts), encoding="utf-8")
+    page.write_text(fill_parts(text, parts, all_of_them=False), encoding="utf-8")
     for name in FIGURES:
         shutil.copy(results / f"figures/{name}.svg", page.parent / f"figures/real_{name}.svg")
 
 
 Tables = dict[str, pd.DataFrame]
+
+
+def read_tables(results: Path) -> Tables:
+    """Published tables of a study by name."""
+    return {f.stem: pd.read_csv(f, low_memory=False) for f in (results / "tables").glob("*.csv")}
 
 
 def list_quality(tables: Tables) -> Iterator[str]:
@@ -82,11 +89,13 @@ def list_runs(tables: Tables) -> Iterator[str]:
                 *judged,
                 *(f"{v:.3f}" for v in means),
                 str(verdict["verdict"]),
+                f"{verdict['level']:.2f}",
                 "" if pd.isna(alarm) else f"{alarm:.0f}",
             ]
         )
     header = ["run", "refuses harmful", "refuses benign", "emotions", "controls"]
-    yield from draw_table([*header, "verdict", "first alarm at step"], rows)
+    header += ["verdict", "chance of a sound run", "first alarm at step"]
+    yield from draw_table(header, rows)
 
 
 def list_rivals(tables: Tables) -> Iterator[str]:
@@ -217,4 +226,4 @@ def _shorten(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write_page(Path(*(sys.argv[1:] or ["results/real"])), PAGE)
+    write_page(PAGE, *map(Path, sys.argv[1:] or ["results/real"]))
