@@ -202,6 +202,14 @@ def test_a_missing_indicator_is_said_to_be_not_applicable(tables):
     assert list_words(figure).count("not applicable") == 1
 
 
+def test_fragmentation_that_cannot_be_measured_is_said_to_be_so(tables):
+    ranks = ["rank", "rank_low", "rank_high", "rank_shuffled"]
+    table = tables["fragmentation"].assign(**dict.fromkeys(ranks, np.nan))
+    figure, _, _, caption = draw("fragmentation", tables | {"fragmentation": table}, make_scene())
+    assert sum("not measurable" in word for word in list_words(figure)) == 4
+    assert caption.startswith("Effective rank is not measurable") and "Whiskers" not in caption
+
+
 STAGED = pd.DataFrame(
     {
         "checkpoint": [4, 4, 5, 6, 7],

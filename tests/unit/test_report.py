@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from emodrift.show.report.explorer import gather_series
 from emodrift.show.report.page import Study, write_report
 from emodrift.show.report.provenance import walk_manifests
 from emodrift.show.report.stories import list_examples
+from emodrift.show.report.tables import print_table
 from emodrift.show.report.verdicts import read_verdicts, summarise
 from emodrift.show.scene import Reference
 from tests.browser import browse, probe
@@ -158,11 +160,20 @@ def test_replies_that_changed_class_are_shown_before_and_after(tmp_path):
     unjudged = rows[0] | {"id": "p9", "reply_class": None}
     table = pd.DataFrame([*rows, unjudged]).astype({"reply_class": "string"})
     write_table(table, tmp_path, "verdicts")
-    examples = list_examples(tmp_path, Reference(**REFERENCE))
+    examples = list_examples(tmp_path, Reference(**REFERENCE), ["worse", "bad"])
     assert [(e["changed"], e["of"]) for e in examples] == [(2, 3), (3, 3)]
     assert examples[0]["replies"][0]["after"] == ("comply", "comply 1")
     assert "bad, step 9" in examples[0]["title"] and "+0.5" in examples[1]["title"]
-    assert list_examples(None, Reference(**REFERENCE)) == []
+    assert list_examples(None, Reference(**REFERENCE), ["bad"]) == []
+
+
+def test_a_tables_numbers_have_the_decimals_that_its_column_needs():
+    table = pd.DataFrame(
+        {"cosine": [1.0, 0.99, np.nan], "turned": [1.0, 0.0, 2.0], "layer": [1, 2, 3]},
+        index=["a", "b", "c"],
+    )
+    rows = [list(cells) for _, cells in print_table(table, "").rows]
+    assert rows == [["1.00", "1", "1"], ["0.99", "0", "2"], ["–", "2", "3"]]
 
 
 def test_provenance_follows_inputs_down_to_what_no_stage_made(entries, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from textwrap import fill
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from emodrift.show.scene import Reference, Scene
-from emodrift.show.style import COLUMN_INCHES, TEXT
+from emodrift.show.style import COLUMN_INCHES, GREY, TEXT
 
 AT_REFERENCE = "reference"
 Name = TypeVar("Name")
@@ -97,6 +98,13 @@ def draw_band(
 ) -> None:
     """Shade the interval around a line."""
     axes.fill_between(x, low, high, color=colour, alpha=alpha, lw=0)
+
+
+def write_across(axes: Axes, words: str, width: int = 44) -> None:
+    """Why a panel is empty, in its middle, in lines of so many characters."""
+    axes.text(
+        0.5, 0.5, fill(words, width), transform=axes.transAxes, ha="center", va="center", color=GREY
+    )
 
 
 def letter_panels(axes: Iterable[Axes]) -> None:

@@ -19,6 +19,8 @@ READS = {"evocation": ("evocation", "prompts")}
 CHAPTER = "use"
 COLUMNS, HEIGHT = 4, 1.75
 DASHES = ("-", "--", ":", "-.")
+APART = 0.015
+"""Between whiskers, a share of the panel's width."""
 MIDDLE = (0.25, 0.75)
 
 
@@ -27,7 +29,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
 
     Above: projection on caution of harmful and of benign prompts, mean and middle half of the
     prompts. Below: the probability that a harmful prompt lies above a benign one (AUROC), a line
-    for each split with its interval, sound runs as a band.
+    for each split with its interval at the end, sound runs as a band.
     """
     prompts = tables["prompts"]
     auroc = tables["evocation"]
@@ -97,10 +99,14 @@ def _draw_auroc(
     axes.axhline(0.5, color=FAINT, lw=0.6, zorder=0)
     if len(sound):
         draw_band(axes, sound["place"], sound["low"], sound["high"], GREY, 0.3)
-    for dash, split in zip(DASHES, list_unique(auroc["split"]), strict=False):
+    splits = list_unique(auroc["split"])
+    width = axes.get_xlim()[1] - axes.get_xlim()[0]
+    for number, (dash, split) in enumerate(zip(DASHES, splits, strict=False)):
         line = timeline.trace(auroc[auroc["split"] == split], run)
         axes.plot(line["place"], line["auroc"], dash, marker="o", color=INK, ms=2.6)
-        draw_band(axes, line["place"], line["auroc_low"], line["auroc_high"], INK, 0.08)
+        last = line.iloc[-1]
+        beside = last["place"] - APART * width * (len(splits) - 1 - number)
+        axes.vlines(beside, last["auroc_low"], last["auroc_high"], color=INK, ls=dash, lw=0.7)
 
 
 def _name_suites(
@@ -142,8 +148,8 @@ def _describe(means: pd.DataFrame, table: pd.DataFrame, runs: list[str], scene: 
         f"{scene.name(scene.caution).capitalize()} tells {counts.get(scene.harmful, 0)} "
         f"{scene.name(scene.harmful)} from {counts.get(scene.benign, 0)} "
         f"{scene.name(scene.benign)} prompts with an AUROC of {'; '.join(values)}.",
-        "Above: mean projection of the prompts and their middle half. Below: AUROC by split with "
-        f"{scene.percent} intervals over prompt families.",
+        "Above: mean projection of the prompts and their middle half. Below: AUROC by split, "
+        f"at the end with {scene.percent} intervals over prompt families.",
     ]
     if scene.banded(means["run"]):
         sentences.append("Grey band: sound runs, all splits.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from emodrift.show.drawing import Drawing
-from emodrift.show.panels import AT_REFERENCE, make_grid, pick_ends
+from emodrift.show.panels import AT_REFERENCE, make_grid, pick_ends, write_across
 from emodrift.show.scene import Scene
 from emodrift.show.style import GREY, INK, TEXT, darken
 from emodrift.show.wording import count, span
@@ -16,6 +16,7 @@ READS = {"fragmentation": ("fragmentation",)}
 CHAPTER = "direction"
 COLUMNS = 4
 ROW = 0.135
+UNMEASURED = "not measurable: no two stories share emotion and topic"
 SIGNIFICANT = 0.05
 
 
@@ -35,6 +36,8 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     for axes, (run, checkpoint) in zip(grid.flat, ends.items(), strict=False):
         now = table[table["checkpoint"] == checkpoint].set_index("concept").reindex(emotions)
         axes.set_title(scene.name(run))
+        if now["rank"].isna().all():
+            write_across(axes, UNMEASURED, 30)
         for place, emotion in enumerate(emotions):
             row, colour = now.loc[emotion], scene.colour(emotion)
             axes.hlines(place, row["rank_low"], row["rank_high"], color=colour, lw=0.9)
@@ -63,6 +66,8 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
 
 
 def _describe(table: pd.DataFrame, number: int, ends: Mapping[str, int], scene: Scene) -> str:
+    if table["rank"].isna().all():
+        return f"Effective rank is {UNMEASURED}."
     sentences = [
         f"Effective rank is {span(table.loc[table['checkpoint'] == number, 'rank'], '.1f')} over "
         "emotions at the reference"

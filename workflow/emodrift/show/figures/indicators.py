@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from emodrift.show.drawing import Drawing
 from emodrift.show.external import bound_evals, name_evals, rank_evals
 from emodrift.show.labels import End, label_ends
-from emodrift.show.panels import draw_band, draw_interval, list_unique
+from emodrift.show.panels import draw_band, draw_interval, list_unique, write_across
 from emodrift.show.scene import Scene
-from emodrift.show.style import ALARM, FAINT, GREY, INK
+from emodrift.show.style import ALARM, FAINT, INK
 from emodrift.show.timeline import Timeline, spread_runs
 from emodrift.show.wording import join, span, spell
 from emodrift.warning.indicators import TITLES
@@ -153,8 +153,7 @@ def _draw_curves(
         axes.axhline(0, color=FAINT, lw=0.6, zorder=0)
     if not np.isfinite(table["value"]).any():
         reason = table["reason"].dropna().iloc[0] if "reason" in table else ""
-        words = fill(f"not applicable: {reason}" if reason else "not applicable", 44)
-        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=GREY)
+        write_across(axes, f"not applicable: {reason}" if reason else "not applicable")
         return {}
     before = timeline.trace(table, scene.reference.run)
     if scene.reference.run not in runs:

@@ -17,6 +17,8 @@ from emodrift.show.timeline import Timeline
 READS = {"drift": ("layers", "drift")}
 CHAPTER = "direction"
 COLUMNS = 7
+NARROWEST = 0.98
+"""Cosine at the lower end of the colours, at most."""
 
 
 def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
@@ -36,7 +38,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     )
     colours = plt.get_cmap(scene.palette or SEQUENTIAL)
     shown = table[table["run"].isin(runs)]
-    lowest = np.floor(10 * min(0.9, shown["corrected"].min(skipna=True))) / 10
+    lowest = min(NARROWEST, np.floor(50 * shown["corrected"].min(skipna=True)) / 50)
     image = None
     for axes, run in zip(grid.flat, runs, strict=False):
         trace = timeline.trace(table, run)

@@ -83,6 +83,7 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         reference=reference,
         rate=audit["false_alarm_rate"],
         level=words,
+        caution=study.config["indicators"]["caution"],
         layer=int(open_lock(lock)["layer"]),
         bundles=open_bundles(lock),
         verdicts=verdicts,
@@ -91,7 +92,9 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         chapters=_group_figures(figures, tables),
         stories=tell_runs(verdicts, entries, study.config, reference),
         disagreements=list_disagreements(audit),
-        examples=list_examples(entries.get("reply_behaviour"), reference),
+        examples=list_examples(
+            entries.get("reply_behaviour"), reference, [v.run for v in verdicts]
+        ),
         series=Markup(_write_json(gather_series(entries, reference, level))),
         origin=trace_origin(entries, study),
         config=yaml.safe_dump(dict(study.config), sort_keys=False, width=100),

@@ -76,9 +76,20 @@ def gather_quantities(entries: Mapping[str, Any], config: Mapping[str, Any]) -> 
     ]
 
 
-def list_examples(behaviour: Path | None, reference: Reference) -> list[dict[str, Any]]:
+def list_examples(
+    behaviour: Path | None, reference: Reference, order: Sequence[str]
+) -> list[dict[str, Any]]:
     """Replies before and after: prompts whose unsteered reply is of another class at a run's end
     than at the reference, and what steering at the reference makes of one.
+
+    Parameters
+    ----------
+    behaviour
+        Entry of judged replies, if there are any.
+    reference
+        Where before is.
+    order
+        Runs, in the order in which they are told.
 
     Returns
     -------
@@ -94,7 +105,11 @@ def list_examples(behaviour: Path | None, reference: Reference) -> list[dict[str
     before = table[at & plain].set_index("id")
     found = []
     last = table.groupby("run")["checkpoint"].transform("max")
-    for run, rows in table[(table["checkpoint"] == last) & plain & ~at].groupby("run", sort=False):
+    ends = dict(iter(table[(table["checkpoint"] == last) & plain & ~at].groupby("run")))
+    for run in order:
+        if run not in ends:
+            continue
+        rows = ends[run]
         found.append(_pair(f"{run}, step {rows['step'].iloc[0]}, unsteered", before, rows))
     steered = table[at & ~plain]
     for (concept, strength), rows in steered.groupby(["concept", "strength"], sort=False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from emodrift.drift.table import read_table
@@ -14,6 +15,7 @@ from emodrift.show.wording import interval
 from emodrift.warning.indicators import INDICATORS, TITLES
 
 SIGNIFICANT = 0.05
+DECIMALS = 3
 QUALITIES = {
     "auroc": "held-out AUROC",
     "lexical_auroc": "words only",
@@ -78,8 +80,9 @@ def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
         "use": [
             print_table(
                 tabulate_evocation(read_table(evocation, "evocation"), config),
-                "How well the projection on caution tells harmful from benign prompts at the end "
-                f"of each run (AUROC, {level} intervals over prompt families).",
+                f"How well the projection on {config['indicators']['caution']} tells harmful from "
+                f"benign prompts at the end of each run (AUROC, {level} intervals over prompt "
+                "families).",
             )
         ],
         "effect": [
@@ -111,17 +114,25 @@ def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
 
 def print_table(table: pd.DataFrame, caption: str) -> Table:
     """A table as texts, with dashes where values are missing."""
-    cells = table.astype(object).map(_print_cell)
+    cells = table.apply(_print_column)
     names = [str(name) for name in cells.index]
     return Table(
         caption, list(map(str, cells.columns)), list(zip(names, cells.values, strict=True))
     )
 
 
-def _print_cell(value: Any) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+def _print_column(values: pd.Series) -> pd.Series:
+    """Cells as texts; numbers have as many decimals as the one that needs most, three at most."""
+    there = [value for value in values if isinstance(value, float) and np.isfinite(value)]
+    shortest = (f"{value:.{DECIMALS}f}".rstrip("0") for value in there)
+    decimals = max((len(text.partition(".")[2]) for text in shortest), default=0)
+
+    def show(value: Any) -> str:
+        if pd.isna(value):
+            return "–"
+        return f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
+
+    return values.astype(object).map(show)
 
 
 def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
