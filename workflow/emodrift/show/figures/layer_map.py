@@ -88,11 +88,11 @@ def _describe(shown: pd.DataFrame, runs: list[str], locked: int, scene: Scene) -
     if len(ends):
         worst = ends.loc[ends["corrected"].idxmin()]
         at = ends[ends["layer"] == locked].set_index("run")["corrected"]
-        values = "; ".join(f"{scene.name(run)} {at[run]:.2f}" for run in runs if run in at)
+        values = "; ".join(f"{scene.name(run)} {at[run]:.3f}" for run in runs if run in at)
         sentences.append(f"At the locked layer {locked} (framed) runs end at: {values}.")
         sentences.append(
             f"The emotions turned most in {scene.name(worst['run'])} at layer {worst['layer']}, "
-            f"to a mean corrected cosine of {worst['corrected']:.2f}."
+            f"to a mean corrected cosine of {worst['corrected']:.3f}."
         )
     sentences.append("Grey: no reliable vectors at either checkpoint.")
     return " ".join(sentences)
