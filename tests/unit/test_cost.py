@@ -268,6 +268,14 @@ def test_an_estimate_follows_the_levers_of_a_config(plan):
     assert grown == pytest.approx(4 / two)
 
 
+def test_openings_that_are_still_to_be_sampled_are_counted_no_longer_than_they_can_be(plan):
+    shipped = {name: value for name, value in STUDY["contrasts"].items() if name != "replies"}
+    given = count(plan(contrasts=shipped))
+    behaviours = STUDY["behaviours"] | {"phrasings": "sampled"}
+    sampled = count(plan(contrasts=shipped, behaviours=behaviours, generation={}))
+    assert 0 < sampled["gradients"].tokens < given["gradients"].tokens
+
+
 def test_texts_that_contrast_data_will_leave_out_are_not_counted(plan):
     kept = ("emotions", "bundles", "prompts", "replies")
     contrasts = {name: STUDY["contrasts"][name] for name in kept}

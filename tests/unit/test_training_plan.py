@@ -7,6 +7,8 @@ import pytest
 
 from emodrift.cli.finding import list_hub_checkpoints
 from emodrift.config.reading import parse_study
+from emodrift.cost.estimate import describe, estimate_study
+from emodrift.cost.pace import Pace
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
 from tests.conftest import ROOT, STUDY, save_checkpoint
@@ -80,6 +82,15 @@ def test_only_what_a_change_reaches_is_trained_again(change, same, workplace):
 def test_what_is_not_there_is_one_line_before_training(change, message, workplace):
     with pytest.raises(EmodriftError, match=message):
         list_keys(workplace, **change)
+
+
+def test_an_estimate_counts_each_checkpoint_that_will_be_trained(workplace):
+    plan = plan_study(make_study(), workplace / "results")
+    estimate = estimate_study(plan, 2, pace=Pace(1e9, 1e8, 2))
+    assert estimate.ahead and estimate.checkpoints == 5  # two of each run, and the random twin
+    assert "measuring 5 checkpoints (those still to be trained" in describe(estimate, 2)
+    read = [t for t in estimate.tasks if t.stage == "activations"]
+    assert all(t.work for t in read) and len({t.place for t in read}) == len(read)
 
 
 def test_a_run_must_name_one_that_is_trained(workplace):

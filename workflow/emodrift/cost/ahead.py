@@ -111,7 +111,7 @@ def _list_run(
                 step=step,
                 stage=stage,
                 tokens=None,
-                location=location,
+                location={"base": location, "save": [source.training, step]},
                 digest=digest_value([source.training, step]),
                 hidden=hidden,
                 layers=layers,

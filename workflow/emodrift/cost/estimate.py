@@ -37,9 +37,9 @@ from emodrift.store.machine import multiplies_bfloat16
 TRAINED = ("training-base", "training")
 MEASURED = (*CODE, *TRAINED)
 """Stages whose work is counted."""
-STARTING, LOADING, OTHERWISE = 4.0, 8.0, 6.0
-"""Seconds of a core: a job's start; loading a checkpoint; a stage without a model that was never
-run here.
+STARTING, LOADING, OTHERWISE, ASIDE = 4.0, 8.0, 6.0, 0.5
+"""Seconds of a core: a job's start; loading a checkpoint; what was never made here without a model,
+by a job of its own, and by one that makes several.
 """
 THREADS = {"training-base": 2, "training": 2}
 """Cores that a stage's job takes, where it is not one."""
@@ -66,7 +66,9 @@ class Task(NamedTuple):
     @property
     def assumed(self) -> float:
         """Seconds of a core, assumed where nothing tells."""
-        return STARTING + OTHERWISE if self.seconds is None else self.seconds
+        if self.seconds is not None:
+            return self.seconds
+        return STARTING + OTHERWISE if self.job == self.place else ASIDE
 
 
 class Estimate(NamedTuple):

@@ -159,12 +159,20 @@ class Ledger:
         return prompts, self._measure(asked, "", prompts)
 
     def _open_replies(self, asked: Asked) -> Replies:
+        """Phrasings that are there; openings that are still to be sampled are taken to be as long
+        as those of the given ones."""
         context = asked.entry.context
-        place = context.get("phrasings", context["contrasts"])
-        found = self._find(place)
-        if not found.is_dir():
-            found = self._find(context["contrasts"])
-        return count_phrasings(load_replies(found), asked.counter)
+        given = self._find(context["contrasts"])
+        found = self._find(context["phrasings"]) if "phrasings" in context else given
+        if found.is_dir():
+            return count_phrasings(load_replies(found), asked.counter)
+        from emodrift.judging.phrasings import cut_opening
+
+        openings = {
+            name: ["".join(cut_opening(text)) for text in phrasings]
+            for name, phrasings in load_replies(given).items()
+        }
+        return count_phrasings(openings, asked.counter)
 
     def _find_layer(self, place: str | None, shape: Shape) -> int:
         """The locked layer, or where it will lie."""
