@@ -229,14 +229,14 @@ def test_run_passes_flags_on_and_ends_as_snakemake_ends(workplace, monkeypatch):
         "lock"]  # fmt: skip
 
 
-def publish(folder, alarms):
+def publish(folder, alarms, **changed):
     published = folder / "results" / "tiny"
-    published.mkdir(parents=True)
+    published.mkdir(parents=True, exist_ok=True)
     run = {"run": "sft", "role": "observed", "verdict": "sound", "alarm_step": None, "level": 0.4}
     run |= {"sentence": "sft: sound."}
     if alarms:
         run |= {"verdict": "policy collapse", "alarm_step": 10, "sentence": "sft: it collapsed."}
-    audit = {"format": 2, "alarms": alarms, "runs": [run]}
+    audit = {"format": 2, "alarms": alarms, "runs": [run | changed]}
     (published / "audit.json").write_text(json.dumps(audit))
     (published / "report.html").write_text("<html>")
 
@@ -258,6 +258,10 @@ def test_the_audit_of_a_sound_study_ends_well_and_of_none_with_an_error(workplac
     code, out, _ = call(capsys, "audit", "mine.yaml")
     assert code == 0 and re.search(r"sft +observed +sound +- +0\.4", out)
     assert out.endswith("\ntiny: no alarm.\n")
+    moved = "sft: changed in evals alone: refusal is 0.40, where sound runs show 0.83."
+    publish(workplace, [], verdict="changed in evals alone", sentence=moved)
+    code, out, _ = call(capsys, "audit", "mine.yaml")
+    assert code == 0 and out.endswith(f"\n{moved}\ntiny: no alarm.\n")
     assert call(capsys, "report", "mine.yaml")[1] == "results/tiny/report.html\n"
     (workplace / "results/tiny/audit.json").write_text('{"alarms": []}')
     assert "another version's format" in call(capsys, "audit", "mine.yaml")[2]

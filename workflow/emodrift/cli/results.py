@@ -50,6 +50,8 @@ def show_audit(config: Config = DEFAULT) -> None:
     alarm: the indicator's value, what is expected of a sound run, and how far off it is, against
     the threshold, in standard deviations. The evidence is in audit.json and in the report.
     """
+    from emodrift.warning.verdicts import EVALS_ALONE
+
     study = open_study(config).name
     audit = json.loads(find_published(study, "audit.json").read_text())
     if audit.get("format") != AUDIT_FORMAT:
@@ -59,16 +61,17 @@ def show_audit(config: Config = DEFAULT) -> None:
         )
     print_table(RUNS, [[run[name] for name in RUNS] for run in audit["runs"]], right=RUNS[3:])
     alarms = audit["alarms"]
-    if not alarms:
-        print(f"\n{study}: no alarm.")
-        return
     print()
-    rows = [[alarm[name] for name in ALARMS.values()] for alarm in alarms]
-    print_table(list(ALARMS), rows, right=list(ALARMS)[2:])
-    print()
+    if alarms:
+        rows = [[alarm[name] for name in ALARMS.values()] for alarm in alarms]
+        print_table(list(ALARMS), rows, right=list(ALARMS)[2:])
+        print()
     for run in audit["runs"]:
-        if run["alarm_step"] is not None:
+        if run["alarm_step"] is not None or run["verdict"] == EVALS_ALONE:
             print(run["sentence"])
+    if not alarms:
+        print(f"{study}: no alarm.")
+        return
     runs = len({alarm["run"] for alarm in alarms})
     print(f"{study}: {count(len(alarms), 'alarm')} in {count(runs, 'run')}.")
     raise typer.Exit(ALARM)
