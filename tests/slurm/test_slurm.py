@@ -18,6 +18,9 @@ pytestmark = pytest.mark.skipif(
 PROFILE = ["--workflow-profile", "profiles/slurm"]
 HASTE = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "3"]
 HASTE += ["--latency-wait", "20"]
+SHOWN = ("figures", "report", "publication")
+STARVED = ["--set-resources", *(f"{rule}:mem_mb=60 * 50 ** (attempt - 1)" for rule in SHOWN)]
+"""What is shown asks for far too little memory at first, and for enough at its second try."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def on_cluster(finished, node, tmp_path_factory):
     project.environment |= node.environment
     with ThreadPoolExecutor(1) as pool:
         disturbed = pool.submit(disturb, node)
-        done = project.run(*PROFILE, *HASTE)
+        done = project.run(*PROFILE, *HASTE, *STARVED)
         return project, done.stdout + done.stderr, disturbed.result()
 
 
@@ -67,9 +70,9 @@ def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
 
 def test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one(on_cluster):
     """Contrast data, the reference, the other checkpoint, tables, figures with the report; and what
-    was cancelled once more."""
+    was cancelled, and what had too little memory, once more."""
     _, output, _ = on_cluster
-    assert len(list_submitted(output)) <= 5 + 1
+    assert len(list_submitted(output)) <= 5 + 2
 
 
 def test_jobs_survive_a_queue_a_drained_node_and_a_new_controller_and_are_tried_again(
@@ -81,4 +84,12 @@ def test_jobs_survive_a_queue_a_drained_node_and_a_new_controller_and_are_tried_
     assert "Restarts=1" in node.ask("scontrol", "show", "job", requeued)
     states = {job: node.show(job, "%T") for job in submitted}
     assert states.pop(cancelled) == "CANCELLED"
+    states.pop(submitted[-2])
     assert set(states.values()) == {"COMPLETED"}
+
+
+def test_a_job_that_outgrows_its_memory_is_tried_again_with_more(node, on_cluster):
+    _, output, _ = on_cluster
+    starved, fed = list_submitted(output)[-2:]
+    assert [node.show(job, "%m") for job in (starved, fed)] == ["60M", "3000M"]
+    assert [node.show(job, "%T") for job in (starved, fed)] == ["FAILED", "COMPLETED"]
