@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT
 from emodrift.benchmark.scoring import SOUND, measure_leads
 from validation.parts import fill_parts
 
@@ -23,7 +24,7 @@ PAGE = ROOT / "docs" / "warning-benchmark.md"
 TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
 TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
-OWN, EXACT, ALONE = "emodrift", "evals, exact", " alone"
+OWN, ALONE = EMODRIFT, " alone"
 SIGNIFICANT = 0.05
 RATES = (0.02, 0.05, 0.1, 0.2)
 """Shares of sound runs told, at which detectors are compared."""
@@ -102,25 +103,30 @@ def answer(tables: Mapping[str, pd.DataFrame]) -> str:
     if (OWN, "ahead") in leads.index:
         ahead = leads.xs("ahead", level="figure")
         shares = ahead["value"]
-        own, exact = (
+        own, exact, against = (
             f"{shares[name]:.0%} ({ahead['low'][name]:.0%} to {ahead['high'][name]:.0%})"
-            for name in (OWN, EXACT)
+            for name in (OWN, EXACT, AGAINST_SOUND)
         )
         sentences.append(
             f"Of {int(ahead['runs'][OWN])} failing runs whose evals changed in practice it told "
-            f"{own} before that change, exact evals {exact}, the best detector "
+            f"{own} before that change, exact evals {exact}, the same evals held against sound "
+            f"runs {against}, the best detector "
             f"{shares.max():.0%} ({shares.idxmax()})."
         )
-    race = tables["races"].set_index("detector").loc[OWN]
-    apart = [int(race["earlier"]), int(race["later"])]
-    p = binomtest(apart[0], sum(apart)).pvalue if sum(apart) else 1.0
-    earlier = p <= SIGNIFICANT and apart[0] > apart[1]
-    sentences.append(
-        f"Against exact evals with a threshold of their own it was earlier in {apart[0]} failing "
-        f"runs, at the same checkpoint in {race['same']}, later in {apart[1]} (sign test over "
-        f"runs, p {p:.2f}): {'it leads' if earlier else 'by that count it has no lead over them'}."
-    )
+    races = tables["races"]
+    sentences += [_tell_race(race) for _, race in races[races["detector"] == OWN].iterrows()]
     return " ".join(sentences)
+
+
+def _tell_race(race: pd.Series) -> str:
+    earlier, later = int(race["earlier"]), int(race["later"])
+    p = binomtest(earlier, earlier + later).pvalue if earlier + later else 1.0
+    told = {True: "it leads", False: "they lead"}[earlier > later]
+    return (
+        f"Raced against *{race['against']}*, each with a threshold of its own, it was earlier in "
+        f"{earlier} failing runs, at the same checkpoint in {race['same']}, later in {later} (sign "
+        f"test over runs, p {p:.2g}): {told if p <= SIGNIFICANT else 'neither leads'}."
+    )
 
 
 def list_detectors(detectors: pd.DataFrame, thresholds: pd.DataFrame) -> str:
@@ -207,22 +213,23 @@ def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
-    """Lead of every detector on the practical change, and its race against exact evals."""
-    wide, race = figures.set_index(["detector", "figure"]), races.set_index("detector")
+    """Lead of every detector on the practical change, and its races against evals."""
+    wide, race = figures.set_index(["detector", "figure"]), races.set_index(["detector", "against"])
     rows = []
     for name in figures["detector"].unique():
-        against = race.loc[name] if name in race.index else None
-        rows.append(
-            {
-                "detector": name,
-                "ahead": _show(wide.loc[(name, "ahead")]),
-                "in time": _show(wide.loc[(name, "in time")]),
-                "median lead": _show(wide.loc[(name, "median lead")], "{:.0f}"),
-                "earlier / same / later than exact evals": "–"
-                if against is None
-                else f"{against['earlier']} / {against['same']} / {against['later']}",
-            }
-        )
+        row = {
+            "detector": name,
+            "ahead": _show(wide.loc[(name, "ahead")]),
+            "in time": _show(wide.loc[(name, "in time")]),
+            "median lead": _show(wide.loc[(name, "median lead")], "{:.0f}"),
+        }
+        for rival in races["against"].unique():
+            row[f"earlier / same / later than {rival}"] = (
+                " / ".join(str(race.at[(name, rival), k]) for k in ("earlier", "same", "later"))
+                if (name, rival) in race.index
+                else "–"
+            )
+        rows.append(row)
     return _format(rows) if rows else "No failing run changed in practice."
 
 

@@ -433,7 +433,12 @@ def test_the_page_says_plainly_whether_a_rival_is_better(compared):
     worse = detectors.assign(value=detectors["value"].mask(own, 0.6))
     assert "have a larger AUROC" in answer(tables | {"detectors": worse})
     races = tables["races"]
-    for earlier, later, told in ((22, 16, "no lead"), (22, 6, "it leads"), (0, 0, "no lead")):
+    for earlier, later, told in (
+        (22, 16, "neither leads"),
+        (22, 6, "it leads"),
+        (6, 22, "they lead"),
+        (0, 0, "neither leads"),
+    ):
         raced = races.assign(earlier=earlier, later=later)
         assert told in answer(tables | {"races": raced})
 

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from emodrift.benchmark import monitor
-from emodrift.benchmark.detectors import EMODRIFT, EXACT, PROMPTS, list_detectors
+from emodrift.benchmark.detectors import (
+    AGAINST_SOUND,
+    EMODRIFT,
+    EXACT,
+    PROMPTS,
+    list_detectors,
+)
 from emodrift.benchmark.scoring import (
     SOUND,
     compare_detectors,
@@ -25,6 +31,9 @@ from emodrift.benchmark.scoring import (
     trace_rocs,
 )
 from emodrift.drift.table import read_table, write_table
+
+RACED = (EXACT, AGAINST_SOUND)
+"""Rivals that all others are raced against, run by run."""
 
 
 class ComparisonParams(NamedTuple):
@@ -86,7 +95,10 @@ def compare_seeds(params: ComparisonParams, inputs: ComparisonInputs, out: Path)
         "leads": leads,
         "lead_curves": draw_curves(leads),
         "lead_figures": summarise_leads(leads, params.level, params.seed),
-        "races": race_detectors(scored, lines, EXACT),
+        "races": pd.concat(
+            [race_detectors(scored, lines, rival).assign(against=rival) for rival in RACED],
+            ignore_index=True,
+        ),
         "overlap": cross_detectors(scored, lines, EMODRIFT, EXACT),
         "confusion": count_verdicts(fresh).reset_index().melt("regime", value_name="runs"),
         "practical": count_practical(fresh),
