@@ -129,6 +129,11 @@ class Contrasts(Section):
             for source in getattr(self, kind):
                 _check_source(kind, source)
         for bundle, members in self.bundles.items():
+            if bundle in self.emotions:
+                raise ValueError(
+                    f"bundle {bundle!r} has the name of an emotion, and tables could not tell them "
+                    "apart; rename the bundle"
+                )
             unknown = sorted(set(members) - set(self.emotions))
             if unknown:
                 raise ValueError(
