@@ -162,6 +162,13 @@ STAGES = {
 }
 
 
+GATES = [
+    ("evocation", "separates", True, "AUROC of caution is 0.93 at the reference", "more prompts"),
+    ("gap", "separates", True, "AUROC of caution is 0.93 at the reference", "more prompts"),
+    ("rank", "sized", False, "emotions move replies as random directions do", "another layer"),
+]
+
+
 def write_entries(tables, folder):
     """Stage -> entry with its tables, each with a manifest."""
     entries = {}
@@ -173,6 +180,8 @@ def write_entries(tables, folder):
         manifest = {"stage": stage, "key": stage, "files": {}, "packages": {"emodrift": "0.1.0"}}
         (entry / "manifest.json").write_text(json.dumps(manifest | {"seconds": 1.5}))
         entries[stage] = entry
+    gates = pd.DataFrame(GATES, columns=["part", "gate", "passes", "found", "remedy"])
+    write_table(gates, entries["indicators"], "gates")
     return entries
 
 

@@ -116,6 +116,14 @@ def test_evals_of_other_tools_stand_beside_the_alarms_with_the_prompts_where_the
     assert "the alarm at step 80 stands alone" in disagree
 
 
+def test_gates_say_what_was_found_which_parts_need_it_and_what_to_try(report):
+    text = strip_scripts(report.read_text())
+    rows = re.findall(r"<tr><th scope=\"row\">(separates|sized)</th>(.*?)</tr>", text)
+    cells = {gate: re.findall(r"<td>(.*?)</td>", row) for gate, row in rows}
+    assert cells["separates"][1:] == ["yes", "evocation, gap", "–"]
+    assert cells["sized"][1:] == ["no", "rank", "another layer"]
+
+
 def test_sound_runs_alone_are_summarised_as_sound():
     tables = make_tables()
     audit = make_audit(tables)

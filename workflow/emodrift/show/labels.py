@@ -25,6 +25,11 @@ class End(NamedTuple):
     colour: Any
 
 
+def measure_labels(number: int) -> float:
+    """Height of so many labels one above the other, inches."""
+    return number * LINE * SMALL / 72
+
+
 def label_ends(axes: Axes, ends: Mapping[str, End], height: float) -> None:
     """Write each line's name to the right of its end, in its colour; those that would touch are
     moved apart, with a thin leader to their line.

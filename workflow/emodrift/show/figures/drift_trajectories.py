@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from emodrift.show.drawing import Drawing
-from emodrift.show.labels import End, label_ends
+from emodrift.show.labels import End, label_ends, measure_labels
 from emodrift.show.panels import draw_band, draw_interval, make_grid
 from emodrift.show.scene import Scene
 from emodrift.show.style import FAINT, GREY, INK
@@ -20,7 +20,8 @@ from emodrift.show.wording import count, join, span
 
 READS = {"drift": ("drift", "direction_nulls")}
 CHAPTER = "direction"
-COLUMNS, HEIGHT = 3, 2.35
+COLUMNS, HEIGHT, AROUND = 3, 2.35, 0.75
+"""Of a row, inches: at the least, and what is around its axes."""
 SIGNIFICANT = 0.05
 
 
@@ -40,10 +41,11 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
     sound = spread_runs(
         timeline, own.assign(curve=own["concept"]), scene.banded(own["run"]), "corrected"
     )
-    figure, grid = make_grid(scene, len(runs), COLUMNS, HEIGHT, sharex=False)
+    height = max(HEIGHT, AROUND + measure_labels(len(emotions) + 1))
+    figure, grid = make_grid(scene, len(runs), COLUMNS, height, sharex=False)
     lines = own[own["run"].isin(runs)]
     nulls = tables["direction_nulls"].query("null == 'shuffled_labels' and run in @runs")
-    lowest = min(lines["corrected"].min(), lines["corrected_low"].min(), nulls["low"].min())
+    lowest = min(lines["corrected"].min(), lines["corrected_low"].median(), nulls["low"].min())
     limits = (max(lowest - 0.02, -1), 1.03)
     for axes, run in zip(grid.flat, runs, strict=False):
         axes.set_ylim(limits)
@@ -52,7 +54,8 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         _draw_backdrop(axes, timeline, tables["direction_nulls"], own, run)
         if len(sound):
             draw_band(axes, sound["place"], sound["low"], sound["high"], "0.45", 0.35)
-        _draw_lines(axes, timeline, drift, run, emotions, scene)
+        ends = _draw_lines(axes, timeline, drift, run, emotions, scene)
+        label_ends(axes, ends, height - AROUND)
     for axes in grid[:, 0]:
         axes.set_ylabel("cosine with the reference,\ncorrected for sampling noise")
     _explain(grid.flat[0], scene, bool(len(sound)))
@@ -89,7 +92,7 @@ def _draw_lines(
     run: str,
     emotions: list[str],
     scene: Scene,
-) -> None:
+) -> dict[str, End]:
     ends = {}
     step = 0.012 * np.ptp(axes.get_xlim())
     for number, emotion in enumerate(emotions):
@@ -109,7 +112,7 @@ def _draw_lines(
     line = timeline.trace(controls["corrected"].mean(), run)
     axes.plot(line["place"], line["corrected"], "--", color=INK, lw=1.1)
     ends["controls"] = End(line["place"].iloc[-1], line["corrected"].iloc[-1], INK)
-    label_ends(axes, ends, HEIGHT - 0.75)
+    return ends
 
 
 def _explain(axes: Axes, scene: Scene, sound: bool) -> None:
@@ -141,9 +144,9 @@ def _describe(drift: pd.DataFrame, nulls: pd.DataFrame, runs: list[str], scene: 
         )
     null = nulls["directions"].iloc[0] if len(nulls) else 0
     sentences.append(
-        f"Whiskers: {scene.percent} jackknife intervals over topics. Noise floor: where those "
-        f"intervals would reach if nothing had turned. Hatched: 5th to 95th percentile of "
-        f"{null} contrasts of shuffled labels in the same texts."
+        f"Whiskers: {scene.percent} jackknife intervals over topics, which may leave the axes. "
+        "Noise floor: where those intervals would reach if nothing had turned. Hatched: 5th to "
+        f"95th percentile of {null} contrasts of shuffled labels in the same texts."
     )
     banded = scene.banded(drift["run"])
     if banded:

@@ -30,13 +30,14 @@ QUALITIES = {
 
 
 class Table(NamedTuple):
-    """A table as it is printed: caption, names of columns, rows of a name and cells, and what the
-    names are of."""
+    """A table as it is printed: caption, names of columns, rows of a name and cells, what the
+    names are of, and whether its cells are words."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
     first: str = "run"
+    words: bool = False
 
 
 def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, list[Table]]:
@@ -57,7 +58,12 @@ def list_tables(entries: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
             print_table(
                 tabulate_ends(read_table(entries["indicators"], "indicators")),
                 "Indicators at the end of each run. ◆: alarm.",
-            )
+            ),
+            print_table(
+                tabulate_gates(read_table(entries["indicators"], "gates")),
+                "Gates: what has to hold at the reference before a part of an indicator is read, "
+                "and what to try where it does not.",
+            )._replace(first="gate", words=True),
         ],
         "direction": [
             print_table(
@@ -144,6 +150,25 @@ def tabulate_ends(judged: pd.DataFrame) -> pd.DataFrame:
     )
     wide = last.assign(text=text).pivot(index="run", columns="indicator", values="text")
     return _order(wide, judged)[list(INDICATORS)].rename(columns=TITLES)
+
+
+def tabulate_gates(gates: pd.DataFrame) -> pd.DataFrame:
+    """What each gate found, the parts that need it, and what to try where it fails."""
+    groups = gates.groupby(["gate", "found"], sort=False)
+    table = groups.agg(
+        parts=("part", lambda names: ", ".join(map(_say, names))),
+        passes=("passes", "first"),
+        remedy=("remedy", "first"),
+    ).reset_index("found")
+    fails = ~table["passes"].astype(bool)
+    return pd.DataFrame(
+        {
+            "found": table["found"],
+            "passes": fails.map({True: "no", False: "yes"}),
+            "for": table["parts"],
+            "try": table["remedy"].where(fails & table["remedy"].ne(""), np.nan),
+        }
+    )
 
 
 def tabulate_drift(table: pd.DataFrame) -> pd.DataFrame:

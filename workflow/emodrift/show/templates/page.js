@@ -101,7 +101,10 @@ function tabulate(rows) {
 }
 
 function pickMeasure() {
-  fill(item, Object.keys(series.measures.find((one) => one.name === measure.value).items));
+  const { items } = series.measures.find((one) => one.name === measure.value);
+  const names = Object.keys(items);
+  fill(item, names);
+  item.value = names.find((name) => items[name].some(([, , , value]) => value !== null)) ?? names[0];
   draw();
 }
 
