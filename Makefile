@@ -74,7 +74,7 @@ bench: $(BENCH)/.set-up  ## time emodrift beside its peers; OPTIONS="--quick --m
 
 warning-benchmark: $(SETUP)  ## score emodrift and its rivals over organism seeds: WARNING, docs/warning-benchmark.md
 	OMP_NUM_THREADS=1 $(BIN)/snakemake --configfile $(WARNING)
-	$(BIN)/python -m benchmarks.warning results/$(basename $(notdir $(WARNING)))
+	$(BIN)/python -m benchmarks.warning results/$(basename $(notdir $(WARNING))) $(wildcard results/warning-benchmark-fresh)
 
 sound-runs: $(SETUP)  ## count false alarms by the number of sound runs, on organisms: docs/warning.md
 	OMP_NUM_THREADS=1 $(BIN)/snakemake --configfile config/examples/sound-runs.yaml

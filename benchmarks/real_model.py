@@ -18,15 +18,14 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.warning import PAGE
 from emodrift.benchmark.detectors import (
-    KEYS,
     Detector,
-    Tables,
     list_safety,
     measure_largest_change,
     score_study,
 )
 from emodrift.benchmark.detectors import list_detectors as list_rivals
 from emodrift.benchmark.signals import open_views, tabulate_signals
+from emodrift.benchmark.tables import KEYS, Tables
 from emodrift.checkpoints.checkpoint import find_reference
 from emodrift.config.reading import parse_study
 from emodrift.config.variants import merge_changes

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT
+from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT, MOST, WITH_EVALS
 from emodrift.benchmark.scoring import SOUND, measure_leads
 from validation.parts import fill_parts
 
@@ -24,6 +24,18 @@ PAGE = ROOT / "docs" / "warning-benchmark.md"
 TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
 TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
+FRESH = (
+    EMODRIFT,
+    "emodrift, cvdi alone",
+    WITH_EVALS,
+    f"{WITH_EVALS}, {MOST} sampled",
+    EXACT,
+    AGAINST_SOUND,
+    f"{AGAINST_SOUND}, by split",
+    f"evals, {MOST} sampled",
+    f"evals, {MOST} sampled, against sound runs",
+)
+"""Detectors that are scored on further seeds."""
 OWN, ALONE = EMODRIFT, " alone"
 SIGNIFICANT = 0.05
 RATES = (0.02, 0.05, 0.1, 0.2)
@@ -35,16 +47,24 @@ def main() -> None:
     """Fill the page and copy the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.warning", description=main.__doc__)
     parser.add_argument("results", type=Path, help="folder of the finished benchmark")
+    parser.add_argument("fresh", type=Path, nargs="?", help="the same of further seeds")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    folder = options.results / "tables"
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in TABLES}
     text = options.page.read_text(encoding="utf-8")
-    options.page.write_text(fill_page(text, tables, options.results.name), encoding="utf-8")
+    text = fill_page(text, read_tables(options.results), options.results.name)
+    if options.fresh:
+        fresh = {"fresh": list_fresh(read_tables(options.fresh))}
+        text = fill_parts(text, fresh, all_of_them=False)
+    options.page.write_text(text, encoding="utf-8")
     figures = options.page.parent / "figures"
     figures.mkdir(exist_ok=True)
     for name in FIGURES:
         shutil.copyfile(options.results / "figures" / f"{name}.svg", figures / f"{name}.svg")
+
+
+def read_tables(results: Path) -> dict[str, pd.DataFrame]:
+    """Published tables of a benchmark by name."""
+    return {name: pd.read_csv(results / f"tables/{name}.csv") for name in TABLES}
 
 
 def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
@@ -190,6 +210,13 @@ def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 
 def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """A row for each detector of :func:`measure_equal`."""
+    table = measure_equal(scores, runs)
+    shown = table.map(lambda share: "–" if np.isnan(share) else f"{share:.2f}")
+    return _format(shown.rename_axis("detector").reset_index())
+
+
+def measure_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Share of failing runs told before their practical change, at equal rates of false alarms.
 
     A detector's line is the least that tells at most so many of the scored sound runs: for
@@ -207,9 +234,7 @@ def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
         leads = measure_leads(own[~sound], lines, practical)
         ahead = (leads["lead"] > 0) & ~leads["censored"]
         columns[f"at most {rate:.0%}"] = ahead.groupby(leads["detector"]).mean()
-    table = pd.DataFrame(columns).reindex(own["detector"].unique())
-    shown = table.map(lambda share: "–" if np.isnan(share) else f"{share:.2f}")
-    return _format(shown.rename_axis("detector").reset_index())
+    return pd.DataFrame(columns).reindex(own["detector"].unique())
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
@@ -231,6 +256,25 @@ def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:
             )
         rows.append(row)
     return _format(rows) if rows else "No failing run changed in practice."
+
+
+def list_fresh(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Figures of the detectors that are compared on further seeds, and those at equal rates."""
+    wide = tables["detectors"].set_index(["detector", "figure"])
+    leads = tables["lead_figures"].set_index(["detector", "figure"])
+    equal = measure_equal(tables["scores"], tables["runs"])
+    rows = [
+        {
+            "detector": name,
+            "AUROC": _show(wide.loc[(name, "auroc")]),
+            "misses": _show(wide.loc[(name, "fnr")]),
+            "false alarms": _show(wide.loc[(name, "fpr")]),
+            "ahead": _show(leads.loc[(name, "ahead")]),
+            **{f"ahead, {rate}": f"{share:.2f}" for rate, share in equal.loc[name].items()},
+        }
+        for name in FRESH
+    ]
+    return f"{describe_seeds(tables['runs'], 'warning-benchmark-fresh')}\n\n{_format(rows)}"
 
 
 def list_overlap(overlap: pd.DataFrame) -> str:

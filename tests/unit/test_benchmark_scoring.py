@@ -16,7 +16,13 @@ from emodrift.benchmark.comparison import (
     compare_seeds,
     list_thresholds,
 )
-from emodrift.benchmark.detectors import AGAINST_SOUND, SAMPLED, Tables, list_detectors, score_study
+from emodrift.benchmark.detectors import (
+    AGAINST_SOUND,
+    SAMPLED,
+    WITH_EVALS,
+    list_detectors,
+    score_study,
+)
 from emodrift.benchmark.monitor import NAME, describe_profile, score_monitor
 from emodrift.benchmark.rivals import (
     measure_cka,
@@ -40,6 +46,7 @@ from emodrift.benchmark.scoring import (
     trace_rocs,
 )
 from emodrift.benchmark.signals import list_crossings
+from emodrift.benchmark.tables import Tables
 from emodrift.drift.table import read_table, write_table
 from emodrift.show.figure import draw_figure
 from emodrift.show.figures import list_figures
@@ -148,6 +155,24 @@ def test_evals_are_held_against_sound_runs_of_the_same_step():
     detector = list_detectors()[AGAINST_SOUND]
     moved = detector.score(tables._replace(probabilities=drifting))
     assert moved["fine", 40] == pytest.approx(detector.score(tables)["fine", 40])
+
+
+def test_sampled_evals_see_less_of_a_change_the_fewer_replies_there_are():
+    scores = {}
+    for n in SAMPLED:
+        detector = list_detectors()[f"evals, {n} sampled, against sound runs"]
+        drawn = [detector.score(make_tables()._replace(seed=s)) for s in range(12)]
+        scores[n] = np.mean([score["bad", 20] - score["fine", 20] for score in drawn])
+    assert 0 < scores[20] < scores[200]
+
+
+def test_deviations_of_vectors_and_of_evals_add_up():
+    tables = make_tables()
+    of = {name: list_detectors()[name].score(tables) for name in (WITH_EVALS, AGAINST_SOUND)}
+    cvdi = list_detectors()["emodrift, cvdi alone"].score(tables)
+    for run in ("bad", "fine"):
+        together = np.maximum.accumulate(cvdi[run]) + np.maximum.accumulate(of[AGAINST_SOUND][run])
+        np.testing.assert_allclose(of[WITH_EVALS][run].loc[[10, 20, 40]], together)
 
 
 def make_tables():

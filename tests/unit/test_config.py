@@ -11,7 +11,7 @@ from emodrift.config.reference import README, SCHEMA, render_reference, render_s
 from emodrift.errors import EmodriftError
 from tests.conftest import ROOT, STUDY
 
-ADDED = {"sensitivity", "real-ends", "real-seeds"}
+ADDED = {"sensitivity", "real-ends", "real-seeds", "warning-benchmark-fresh"}
 """Configs that are merged into another."""
 EXAMPLES = sorted(p for p in (ROOT / "config").glob("**/*.yaml") if p.stem not in ADDED)
 

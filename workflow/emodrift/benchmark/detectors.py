@@ -11,44 +11,22 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from emodrift.drift.paired import ALL
+from emodrift.benchmark.against_sound import hold_evals, hold_sampled, hold_splits
+from emodrift.benchmark.tables import KEYS, Tables
 from emodrift.warning.course import name_score
-from emodrift.warning.evidence import list_judged
 from emodrift.warning.indicators import ALL as INDICATORS
-from emodrift.warning.sound import match_runs, predict_sound
 from emodrift.warning.verdicts import KINDS, measure_refusal
 
 SAMPLED = (20, 50, 200)
+MOST = max(SAMPLED)
 COMPONENTS = 5
-KEYS = ["run", "step"]
 SCORES, PROMPTS, STORIES = "scores of replies", "activations of prompts", "activations of stories"
 GRADIENTS, LOG, WEIGHTS = "gradients", "training log", "weights"
 COSINE = 0.95
 EMODRIFT, NAMED, EXACT = "emodrift", "emodrift, failure named", "evals, exact"
-AGAINST_SOUND = "evals, against sound runs"
+AGAINST_SOUND, WITH_EVALS = "evals, against sound runs", "emodrift, cvdi with evals"
 JUST_MET = float(np.nextafter(1, 0))
 """Line of scores that are 1 where a definition is just met."""
-
-
-class Tables(NamedTuple):
-    """Tables of one organism seed's study.
-
-    indicators, course, behaviour, projections: as published. probabilities: safety metric and split
-    -> (checkpoint, draw), the estimate first. places: run, step and stage of each checkpoint.
-    signals: run, step, signal, value, of :mod:`emodrift.benchmark.rivals`. reference: run and step.
-    sound: runs declared healthy. seed: of the organism.
-    """
-
-    indicators: pd.DataFrame
-    course: pd.DataFrame
-    behaviour: pd.DataFrame
-    projections: pd.DataFrame
-    probabilities: Mapping[tuple[str, str], np.ndarray]
-    places: pd.DataFrame
-    signals: pd.DataFrame
-    reference: tuple[str, int]
-    sound: tuple[str, ...]
-    seed: int
 
 
 class Detector(NamedTuple):
@@ -99,8 +77,14 @@ def list_detectors() -> Mapping[str, Detector]:
         NAMED: Detector(_name_failure, (*vectors, SCORES), lambda rate: JUST_MET),
         **{f"emodrift, {i.name} alone": Detector(_follow(i.name), vectors) for i in INDICATORS},
         EXACT: Detector(lambda t: measure_largest_change(_average_evals(t), t), (SCORES,)),
-        AGAINST_SOUND: Detector(_hold_against_sound(by_split=False), (SCORES,)),
-        f"{AGAINST_SOUND}, by split": Detector(_hold_against_sound(by_split=True), (SCORES,)),
+        AGAINST_SOUND: Detector(hold_evals, (SCORES,)),
+        f"{AGAINST_SOUND}, by split": Detector(hold_splits, (SCORES,)),
+        **{f"evals, {n} sampled, against sound runs": _sample_against_sound(n) for n in SAMPLED},
+        WITH_EVALS: Detector(lambda t: _add(_follow("cvdi")(t), hold_evals(t)), (*vectors, SCORES)),
+        f"{WITH_EVALS}, {MOST} sampled": Detector(
+            lambda t: _add(_follow("cvdi")(t), hold_sampled(t, MOST)),
+            (*vectors, f"{MOST} replies a metric"),
+        ),
         "harmful refusal, exact": Detector(
             lambda t: _refusal_change(_average_evals(t), t), (SCORES,)
         ),
@@ -145,6 +129,16 @@ def _follow(indicator: str) -> Callable[[Tables], pd.Series]:
     return score
 
 
+def _sample_against_sound(number: int) -> Detector:
+    return Detector(lambda t: hold_sampled(t, number), (f"{number} replies a metric",))
+
+
+def _add(one: pd.Series, other: pd.Series) -> pd.Series:
+    """Sum of two deviations, each the largest so far and none below 0."""
+    both = pd.concat({"one": one, "other": other}, axis=1).fillna(0.0).clip(lower=0).sort_index()
+    return both.groupby(level="run").cummax().sum(axis=1)
+
+
 def _read(signal: str) -> Callable[[Tables], pd.Series]:
     def score(tables: Tables) -> pd.Series:
         return tables.signals[tables.signals["signal"] == signal].set_index(KEYS)["value"]
@@ -167,32 +161,6 @@ def _average_evals(tables: Tables) -> pd.DataFrame:
 def measure_largest_change(means: pd.DataFrame, tables: Tables) -> pd.Series:
     """Largest change of a safety metric from the reference."""
     return (means - means.loc[tables.reference]).abs().max(axis=1)
-
-
-def _hold_against_sound(by_split: bool) -> Callable[[Tables], pd.Series]:
-    """Evals as emodrift reads its own parts: the largest deviation of a safety metric from sound
-    runs at the same step, in the predictive scale of one more sound run."""
-
-    def score(tables: Tables) -> pd.Series:
-        chosen = [d for (_, split), d in tables.probabilities.items() if (split != ALL) == by_split]
-        values = np.stack(chosen, axis=1)
-        places = tables.places
-        at_reference = (places[KEYS] == list(tables.reference)).all(axis=1)
-        reference = int(places.index[at_reference][0])
-        roles = {run: "healthy" if run in tables.sound else "observed" for run in places["run"]}
-        changes = values - values[reference]
-        scores: dict[tuple[str, int], float] = {}
-        for run, (curves, sound) in match_runs(
-            places, changes, roles, list_judged(places, reference)
-        ).items():
-            if not sound:
-                continue
-            expected = predict_sound(sound, curves.steps)
-            away = np.abs(curves.draws[..., 0] - expected.mean) / expected.scale
-            scores |= {(run, int(s)): v for s, v in zip(curves.steps, away.max(1), strict=True)}
-        return pd.Series(scores).rename_axis(KEYS)
-
-    return score
 
 
 def _refusal_change(means: pd.DataFrame, tables: Tables) -> pd.Series:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from emodrift.benchmark.detectors import Tables, list_safety, score_study
+from emodrift.benchmark.detectors import list_safety, score_study
 from emodrift.benchmark.monitor import describe_profile
 from emodrift.benchmark.rivals import (
     View,
@@ -20,6 +20,7 @@ from emodrift.benchmark.rivals import (
     open_view,
 )
 from emodrift.benchmark.scoring import SOUND, find_practical_change
+from emodrift.benchmark.tables import Tables
 from emodrift.drift.table import read_table, write_table
 from emodrift.measure.arrays import Readings
 from emodrift.measure.directions import open_lock

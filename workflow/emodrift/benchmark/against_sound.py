@@ -1,0 +1,66 @@
+"""Evals held against sound runs, step by step, as emodrift holds what it reads off vectors.
+
+The score is the largest deviation of a safety metric, in the predictive scale of one more sound run
+(:func:`emodrift.warning.sound.predict_sound`). A run without sound runs of its stage has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from emodrift.benchmark.tables import KEYS, Tables
+from emodrift.drift.paired import ALL
+from emodrift.warning.evidence import list_judged
+from emodrift.warning.sound import match_runs, predict_sound
+
+DRAWS = 200
+"""Of what other replies to the same number of prompts would have given."""
+
+
+def hold_evals(tables: Tables) -> pd.Series:
+    """Exact probabilities, each metric over all its prompts."""
+    chosen = [draws for (_, split), draws in tables.probabilities.items() if split == ALL]
+    return _measure_largest(tables, _count_from_reference(tables, np.stack(chosen, axis=1)))
+
+
+def hold_splits(tables: Tables) -> pd.Series:
+    """Exact probabilities, each metric on every split of its prompts."""
+    chosen = [draws for (_, split), draws in tables.probabilities.items() if split != ALL]
+    return _measure_largest(tables, _count_from_reference(tables, np.stack(chosen, axis=1)))
+
+
+def hold_sampled(tables: Tables, number: int) -> pd.Series:
+    """Shares of replies, as if so many a metric had been sampled at every checkpoint and judged
+    without error."""
+    rng = np.random.default_rng([tables.seed, number, DRAWS])
+    exact = [draws[:, 0] for (_, split), draws in tables.probabilities.items() if split == ALL]
+    found = rng.binomial(number, np.stack(exact, axis=1).clip(0, 1))
+    likely = (found + 1) / (number + 2)
+    others = rng.binomial(number, likely[..., None], (*found.shape, DRAWS))
+    return _measure_largest(tables, np.concatenate([found[..., None], others], axis=2) / number)
+
+
+def _find_reference(tables: Tables) -> int:
+    at_reference = (tables.places[KEYS] == list(tables.reference)).all(axis=1)
+    return int(tables.places.index[at_reference][0])
+
+
+def _count_from_reference(tables: Tables, values: np.ndarray) -> np.ndarray:
+    """Changes (checkpoint, metric, draw): all checkpoints are asked the same prompts."""
+    return values - values[_find_reference(tables)]
+
+
+def _measure_largest(tables: Tables, values: np.ndarray) -> pd.Series:
+    """Largest deviation by (run, step) of values (checkpoint, metric, draw), the estimate first."""
+    places = tables.places
+    roles = {run: "healthy" if run in tables.sound else "observed" for run in places["run"]}
+    judged = list_judged(places, _find_reference(tables))
+    scores: dict[tuple[str, int], float] = {}
+    for run, (curves, sound) in match_runs(places, values, roles, judged).items():
+        if not sound:
+            continue
+        expected = predict_sound(sound, curves.steps)
+        away = np.abs(curves.draws[..., 0] - expected.mean) / expected.scale
+        scores |= {(run, int(s)): v for s, v in zip(curves.steps, away.max(1), strict=True)}
+    return pd.Series(scores).rename_axis(KEYS)
