@@ -7,10 +7,12 @@ import pytest
 
 from emodrift.cli.finding import list_hub_checkpoints
 from emodrift.config.reading import parse_study
+from emodrift.cost.ahead import plan_ahead
 from emodrift.cost.estimate import describe, estimate_study
 from emodrift.cost.pace import Pace
 from emodrift.errors import EmodriftError
 from emodrift.plan.study import plan_study
+from emodrift.store.entry import write_entry
 from tests.conftest import ROOT, STUDY, save_checkpoint
 
 RUN = {"objective": "sft", "steps": 4, "save_steps": [0, 4], "learning_rate": 1e-3}
@@ -91,6 +93,16 @@ def test_an_estimate_counts_each_checkpoint_that_will_be_trained(workplace):
     assert "measuring 5 checkpoints (those still to be trained" in describe(estimate, 2)
     read = [t for t in estimate.tasks if t.stage == "activations"]
     assert all(t.work for t in read) and len({t.place for t in read}) == len(read)
+    (prepared,), (safety, _) = plan.of_stage("training-base"), plan.of_stage("training")
+    with write_entry(plan.store / prepared.place, {}) as out:
+        shutil.copytree("base", out / "model")
+    with write_entry(plan.store / safety.place, {}) as out:
+        for step in RUN["save_steps"]:
+            save_checkpoint(out / f"checkpoint-{step}", seed=step, step=step)
+    ahead = plan_ahead(plan_study(make_study(), workplace / "results"))
+    places = {c.label: c.location for c in ahead.checkpoints}
+    assert "checkpoint-4" in places["safety step 4"]["path"]
+    assert "base" in places["failure step 4"] and len(places) == 4
 
 
 def test_a_run_must_name_one_that_is_trained(workplace):

@@ -12,6 +12,7 @@ from emodrift.cost.shapes import read_size
 from emodrift.plan.entries import Plan
 from emodrift.plan.study import plan_over_checkpoints
 from emodrift.plan.texts import plan_contrasts
+from emodrift.plan.training import plan_training
 from emodrift.plan.variants import plan_variants
 from emodrift.store.digest import digest_value
 from emodrift.store.entry import entry_exists
@@ -43,12 +44,17 @@ def plan_ahead(plan: Plan) -> Plan | None:
         return None
     ahead = Plan(study, plan.store, entries=dict(plan.entries))
     digests = FileDigests(plan.store / "digests.json")
+    trained = {
+        run: plan.store / entry.place
+        for run, entry in plan_training(ahead, digests).items()
+        if entry_exists(plan.store / entry.place)
+    }
     contrasts = plan_contrasts(ahead, digests)
     variants = plan_variants(ahead, digests)
     ahead.checkpoints = [
         checkpoint
         for name, run in study.runs.items()
-        for checkpoint in _list_run(ahead, name, run, location, size, digests)
+        for checkpoint in _list_run(ahead, name, run, location, size, trained, digests)
     ]
     find_reference(ahead.checkpoints, study.reference)
     plan_over_checkpoints(ahead, contrasts, variants, digests)
@@ -90,32 +96,37 @@ def _list_run(
     run: Run,
     location: dict[str, Any],
     size: tuple[int, int],
+    trained: dict[str, Path],
     digests: FileDigests,
 ) -> list[Checkpoint]:
-    assert plan.study.training
+    """Checkpoints of a run, the base in place of those that are still to be trained."""
+    section = plan.study.training
+    assert section
     hidden, layers = size
     listed: list[Checkpoint] = []
     for source in run.checkpoints:
-        if source.training is None:
-            given = run.model_copy(update={"checkpoints": (source,)})
-            pickled = plan.study.compute.allow_pickle
-            revisions = plan.store / "revisions.json"
+        if source.training is None or source.training in trained:
             listed += list_checkpoints(
-                name, given, digests, allow_pickle=pickled, revisions=revisions
+                name,
+                run.model_copy(update={"checkpoints": (source,)}),
+                digests,
+                allow_pickle=plan.study.compute.allow_pickle,
+                trainings=trained,
+                revisions=plan.store / "revisions.json",
             )
             continue
-        stage = source.stage or run.stage or name
         listed += [
             Checkpoint(
                 run=name,
                 step=step,
-                stage=stage,
+                stage=source.stage or run.stage or name,
                 tokens=None,
                 location={"base": location, "save": [source.training, step]},
                 digest=digest_value([source.training, step]),
                 hidden=hidden,
                 layers=layers,
             )
-            for step in plan.study.training.runs[source.training].save_steps
+            for step in section.runs[source.training].save_steps
+            if not source.steps or step in source.steps
         ]
     return listed
