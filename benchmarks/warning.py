@@ -24,9 +24,14 @@ PAGE = ROOT / "docs" / "warning-benchmark.md"
 TABLES = ("detectors", "thresholds", "lead_figures", "races", "overlap", "practical", "confusion")
 TABLES += ("scores", "crossings", "runs", "costs")
 FIGURES = ("benchmark_roc", "benchmark_leads", "benchmark_verdicts")
+OWN, ALONE = EMODRIFT, " alone"
+INDEX = f"{EMODRIFT}, cvdi{ALONE}"
+TOGETHER = (INDEX, AGAINST_SOUND, WITH_EVALS)
+FIRST_RATE = 0.02
+RUN = ["seed", "run"]
 FRESH = (
     EMODRIFT,
-    "emodrift, cvdi alone",
+    INDEX,
     WITH_EVALS,
     f"{WITH_EVALS}, {MOST} sampled",
     EXACT,
@@ -36,7 +41,6 @@ FRESH = (
     f"evals, {MOST} sampled, against sound runs",
 )
 """Detectors that are scored on further seeds."""
-OWN, ALONE = EMODRIFT, " alone"
 SIGNIFICANT = 0.05
 RATES = (0.02, 0.05, 0.1, 0.2)
 """Shares of sound runs told, at which detectors are compared."""
@@ -76,6 +80,8 @@ def fill_page(text: str, tables: Mapping[str, pd.DataFrame], study: str) -> str:
         "recall": list_recall(tables["detectors"]),
         "alone": list_alone(tables["scores"], tables["runs"]),
         "crossings": list_crossings(tables["crossings"], tables["runs"]),
+        "together": list_together(tables["scores"], tables["runs"]),
+        "first": list_first(tables["scores"], tables["runs"]),
         "equal": list_equal(tables["scores"], tables["runs"]),
         "leads": list_leads(tables["lead_figures"], tables["races"]),
         "overlap": list_overlap(tables["overlap"]),
@@ -177,9 +183,8 @@ def list_alone(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     own = scores[
         scores["detector"].str.startswith(f"{OWN}, ") & scores["detector"].str.endswith(ALONE)
     ]
-    keys = ["seed", "run"]
-    largest = own.groupby(["detector", *keys], sort=False)["score"].max().reset_index()
-    told = largest.merge(runs[[*keys, "regime", "scored"]], on=keys)
+    largest = own.groupby(["detector", *RUN], sort=False)["score"].max().reset_index()
+    told = largest.merge(runs[[*RUN, "regime", "scored"]], on=RUN)
     rows = []
     for (name, scored), group in told.groupby(["detector", "scored"], sort=False):
         sound = group["regime"] == SOUND
@@ -198,10 +203,9 @@ def list_alone(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Scored runs in which each part raised an alarm, and in which it was first, by regime."""
-    keys = ["seed", "run"]
     scored = runs[runs["scored"]]
-    found = crossings.merge(scored[keys], on=keys)
-    found["first"] = found["step"] == found.groupby(keys)["step"].transform("min")
+    found = crossings.merge(scored[RUN], on=RUN)
+    found["first"] = found["step"] == found.groupby(RUN)["step"].transform("min")
     counts = found.groupby(["regime", "component"], sort=False)["first"].agg(["size", "sum"])
     shown = counts.apply(lambda c: f"{c['size']} ({c['sum']})", axis=1).unstack()
     table = shown.reindex(sorted(set(scored["regime"])))
@@ -216,25 +220,64 @@ def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     return _format(shown.rename_axis("detector").reset_index())
 
 
-def measure_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def measure_equal(scores: pd.DataFrame, runs: pd.DataFrame, *, scored: bool = True) -> pd.DataFrame:
     """Share of failing runs told before their practical change, at equal rates of false alarms.
 
-    A detector's line is the least that tells at most so many of the scored sound runs: for
-    comparison alone, since nobody knows them beforehand.
+    Parameters
+    ----------
+    scores, runs
+        Tables of a benchmark.
+    scored
+        Whether scoring seeds are looked at, or those that set thresholds.
     """
-    keys = ["seed", "run"]
-    scored = runs.loc[runs["scored"], [*keys, "regime", "practical_step"]]
-    practical = scored.set_index(keys)["practical_step"]
-    own = scores.drop(columns="regime").merge(scored, on=keys)
-    sound = own["regime"] == SOUND
-    largest = own[sound].groupby(["detector", *keys])["score"].max().groupby("detector")
+    chosen = runs.loc[runs["scored"] == scored, [*RUN, "regime", "practical_step"]]
+    practical = chosen.set_index(RUN)["practical_step"]
+    own = scores.drop(columns="regime").merge(chosen, on=RUN)
     columns = {}
     for rate in RATES:
-        lines = largest.agg(lambda s, r=rate: s.sort_values().iloc[-1 - int(r * len(s))])
-        leads = measure_leads(own[~sound], lines, practical)
+        leads = measure_leads(own[own["regime"] != SOUND], draw_lines(own, rate), practical)
         ahead = (leads["lead"] > 0) & ~leads["censored"]
         columns[f"at most {rate:.0%}"] = ahead.groupby(leads["detector"]).mean()
     return pd.DataFrame(columns).reindex(own["detector"].unique())
+
+
+def draw_lines(scores: pd.DataFrame, rate: float) -> pd.Series:
+    """The least line of each detector that tells at most so many of the sound runs among the
+    scores: for comparison alone, since nobody knows it beforehand."""
+    sound = scores[scores["regime"] == SOUND]
+    largest = sound.groupby(["detector", *RUN])["score"].max().groupby("detector")
+    return largest.agg(lambda s: s.sort_values().iloc[-1 - int(rate * len(s))])
+
+
+def list_together(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Shares told beforehand at equal rates, of the index, of evals and of both, on the seeds that
+    set thresholds and on scoring seeds."""
+    columns = {
+        f"{seeds} seeds, {rate}": shares.map("{:.2f}".format)
+        for seeds, scored in (("threshold", False), ("scoring", True))
+        for rate, shares in measure_equal(scores, runs, scored=scored).items()
+    }
+    table = pd.DataFrame(columns).loc[list(TOGETHER)]
+    return _format(table.rename_axis("detector").reset_index())
+
+
+def list_first(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Which of the index and of evals tells each scored failing run first, by regime, where either
+    tells at most `FIRST_RATE` of the sound runs."""
+    own = scores.drop(columns="regime").merge(runs.loc[runs["scored"], [*RUN, "regime"]], on=RUN)
+    lines = draw_lines(own, FIRST_RATE)
+    crossed = own[(own["score"] > own["detector"].map(lines)) & (own["regime"] != SOUND)]
+    steps = crossed.pivot_table(index=RUN, columns="detector", values="step", aggfunc="min")
+    failing = runs[runs["scored"] & (runs["regime"] != SOUND)].set_index(RUN)["regime"]
+    steps = steps.reindex(index=failing.index, columns=[INDEX, AGAINST_SOUND]).fillna(np.inf)
+    ours, theirs = steps[INDEX], steps[AGAINST_SOUND]
+    told = np.isfinite(np.minimum(ours, theirs))
+    outcomes = {"index first": ours < theirs, "together": ours == theirs}
+    outcomes["evals first"] = ours > theirs
+    table = pd.DataFrame({name: found & told for name, found in outcomes.items()})
+    table["neither"] = ~told
+    counts = table.groupby(failing).sum().rename_axis("regime")
+    return counts.reset_index().to_markdown(index=False)
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmarks import real_model
-from benchmarks.warning import PAGE, TABLES, answer, fill_page, list_equal
+from benchmarks.warning import INDEX, PAGE, TABLES, answer, fill_page, list_equal, list_first
 from emodrift.benchmark.comparison import (
     ComparisonInputs,
     ComparisonParams,
@@ -437,6 +437,22 @@ def test_detectors_are_compared_where_they_tell_as_many_sound_runs():
     assert told == {"at most 2%": "0.50", "at most 5%": "0.50"} | dict.fromkeys(
         ("at most 10%", "at most 20%"), "1.00"
     )
+
+
+def test_the_index_and_evals_are_compared_by_which_told_a_run_first():
+    sound = [{"seed": 1, "run": f"s{i}", "regime": SOUND} for i in range(10)]
+    failing = [{"seed": 1, "run": run, "regime": "bad"} for run in "abcd"]
+    runs = pd.DataFrame([*sound, *failing]).assign(scored=True, practical_step=20.0)
+    firsts = {INDEX: {"a": 10, "b": 20, "c": 20}, AGAINST_SOUND: {"a": 20, "b": 10, "c": 20}}
+    rows = [
+        {"seed": 1, "run": run["run"], "step": step, "detector": name, "regime": ""}
+        | {"score": float(run["run"] in first and step >= first[run["run"]])}
+        for name, first in firsts.items()
+        for run in (*sound, *failing)
+        for step in (10, 20)
+    ]
+    (row,) = pd.read_csv(StringIO(list_first(pd.DataFrame(rows), runs)), sep="|").iloc[1:].values
+    assert [int(cell) for cell in row[2:-1]] == [1, 1, 1, 1]
 
 
 def test_parts_that_crossed_are_placed_by_run_and_first_step():
