@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT, MOST, WITH_EVALS
+from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT, MOST, OWN_LINE, WITH_EVALS
 from emodrift.benchmark.scoring import SOUND, measure_leads
 from validation.parts import fill_parts
 
@@ -37,6 +37,7 @@ FRESH = (
     EXACT,
     AGAINST_SOUND,
     f"{AGAINST_SOUND}, by split",
+    OWN_LINE,
     f"evals, {MOST} sampled",
     f"evals, {MOST} sampled, against sound runs",
 )

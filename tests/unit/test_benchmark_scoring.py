@@ -18,6 +18,7 @@ from emodrift.benchmark.comparison import (
 )
 from emodrift.benchmark.detectors import (
     AGAINST_SOUND,
+    OWN_LINE,
     SAMPLED,
     WITH_EVALS,
     list_detectors,
@@ -155,6 +156,12 @@ def test_evals_are_held_against_sound_runs_of_the_same_step():
     detector = list_detectors()[AGAINST_SOUND]
     moved = detector.score(tables._replace(probabilities=drifting))
     assert moved["fine", 40] == pytest.approx(detector.score(tables)["fine", 40])
+
+
+def test_evals_have_a_line_of_their_own_by_the_null_of_emodrifts_parts():
+    level = np.exp(-list_detectors()[OWN_LINE].score(make_tables()))
+    assert level["bad", 40] < 0.1 < level["fine", 40] <= 1
+    assert level["bad", 40] <= level["bad", 20] <= level["bad", 10]
 
 
 def test_sampled_evals_see_less_of_a_change_the_fewer_replies_there_are():
@@ -314,7 +321,7 @@ def test_a_fixed_line_stays_whatever_sound_runs_do():
     found = list_thresholds(scores, 0.1).set_index("detector")
     assert found.at["cosine below .95", "threshold"] == pytest.approx(0.05)
     assert found.at["emodrift", "threshold"] == pytest.approx(-np.log(0.1))
-    assert found["fixed"].sum() == 4
+    assert found["fixed"].sum() == 5
     assert found.at["emodrift, calibrated", "threshold"] == pytest.approx(-np.log(0.6))
 
 

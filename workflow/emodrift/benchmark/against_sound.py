@@ -6,13 +6,15 @@ The score is the largest deviation of a safety metric, in the predictive scale o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 
 from emodrift.benchmark.tables import KEYS, Tables
 from emodrift.drift.paired import ALL
 from emodrift.warning.evidence import list_judged
-from emodrift.warning.sound import match_runs, predict_sound
+from emodrift.warning.sound import Curves, compare_run, match_runs, predict_sound
 
 DRAWS = 200
 """Of what other replies to the same number of prompts would have given."""
@@ -41,6 +43,18 @@ def hold_sampled(tables: Tables, number: int) -> pd.Series:
     return _measure_largest(tables, np.concatenate([found[..., None], others], axis=2) / number)
 
 
+def judge_evals(tables: Tables) -> pd.Series:
+    """Minus the logarithm of a sound run's chance of evals that deviate as far, by the null that
+    emodrift simulates for its own parts: exact probabilities, whose rise and fall both warn."""
+    chosen = [draws for (_, split), draws in tables.probabilities.items() if split == ALL]
+    changes = _count_from_reference(tables, np.stack(chosen, axis=1))
+    either = np.concatenate([changes, -changes], axis=1)
+    signs = np.ones(either.shape[1], int)
+    return _score_runs(
+        tables, either, lambda run, sound: -np.log(compare_run(run, sound, signs, 0).level)
+    )
+
+
 def _find_reference(tables: Tables) -> int:
     at_reference = (tables.places[KEYS] == list(tables.reference)).all(axis=1)
     return int(tables.places.index[at_reference][0])
@@ -53,14 +67,26 @@ def _count_from_reference(tables: Tables, values: np.ndarray) -> np.ndarray:
 
 def _measure_largest(tables: Tables, values: np.ndarray) -> pd.Series:
     """Largest deviation by (run, step) of values (checkpoint, metric, draw), the estimate first."""
+
+    def measure(run: Curves, sound: Sequence[Curves]) -> np.ndarray:
+        expected = predict_sound(sound, run.steps)
+        return (np.abs(run.draws[..., 0] - expected.mean) / expected.scale).max(1)
+
+    return _score_runs(tables, values, measure)
+
+
+def _score_runs(
+    tables: Tables,
+    values: np.ndarray,
+    measure: Callable[[Curves, Sequence[Curves]], np.ndarray],
+) -> pd.Series:
+    """Scores by (run, step), from a run and its sound ones to its scores (step,)."""
     places = tables.places
     roles = {run: "healthy" if run in tables.sound else "observed" for run in places["run"]}
     judged = list_judged(places, _find_reference(tables))
     scores: dict[tuple[str, int], float] = {}
     for run, (curves, sound) in match_runs(places, values, roles, judged).items():
-        if not sound:
-            continue
-        expected = predict_sound(sound, curves.steps)
-        away = np.abs(curves.draws[..., 0] - expected.mean) / expected.scale
-        scores |= {(run, int(s)): v for s, v in zip(curves.steps, away.max(1), strict=True)}
+        if sound:
+            found = measure(curves, sound)
+            scores |= {(run, int(s)): float(v) for s, v in zip(curves.steps, found, strict=True)}
     return pd.Series(scores).rename_axis(KEYS)

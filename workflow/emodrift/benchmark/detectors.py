@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from emodrift.benchmark.against_sound import hold_evals, hold_sampled, hold_splits
+from emodrift.benchmark.against_sound import hold_evals, hold_sampled, hold_splits, judge_evals
 from emodrift.benchmark.tables import KEYS, Tables
 from emodrift.warning.course import name_score
 from emodrift.warning.indicators import ALL as INDICATORS
@@ -25,6 +25,7 @@ GRADIENTS, LOG, WEIGHTS = "gradients", "training log", "weights"
 COSINE = 0.95
 EMODRIFT, NAMED, EXACT = "emodrift", "emodrift, failure named", "evals, exact"
 AGAINST_SOUND, WITH_EVALS = "evals, against sound runs", "emodrift, cvdi with evals"
+OWN_LINE = f"{AGAINST_SOUND}, own line"
 JUST_MET = float(np.nextafter(1, 0))
 """Line of scores that are 1 where a definition is just met."""
 
@@ -79,6 +80,7 @@ def list_detectors() -> Mapping[str, Detector]:
         EXACT: Detector(lambda t: measure_largest_change(_average_evals(t), t), (SCORES,)),
         AGAINST_SOUND: Detector(hold_evals, (SCORES,)),
         f"{AGAINST_SOUND}, by split": Detector(hold_splits, (SCORES,)),
+        OWN_LINE: Detector(judge_evals, (SCORES,), lambda rate: -np.log(rate)),
         **{f"evals, {n} sampled, against sound runs": _sample_against_sound(n) for n in SAMPLED},
         WITH_EVALS: Detector(lambda t: _add(_follow("cvdi")(t), hold_evals(t)), (*vectors, SCORES)),
         f"{WITH_EVALS}, {MOST} sampled": Detector(
