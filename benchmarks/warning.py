@@ -217,8 +217,7 @@ def list_crossings(crossings: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 def list_equal(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     """A row for each detector of :func:`measure_equal`."""
-    table = measure_equal(scores, runs)
-    shown = table.map(lambda share: "–" if np.isnan(share) else f"{share:.2f}")
+    shown = measure_equal(scores, runs).map(_show_share)
     return _format(shown.rename_axis("detector").reset_index())
 
 
@@ -255,7 +254,7 @@ def list_together(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Shares told beforehand at equal rates, of the index, of evals and of both, on the seeds that
     set thresholds and on scoring seeds."""
     columns = {
-        f"{seeds} seeds, {rate}": shares.map("{:.2f}".format)
+        f"{seeds} seeds, {rate}": shares.map(_show_share)
         for seeds, scored in (("threshold", False), ("scoring", True))
         for rate, shares in measure_equal(scores, runs, scored=scored).items()
     }
@@ -315,7 +314,7 @@ def list_fresh(tables: Mapping[str, pd.DataFrame]) -> str:
             "misses": _show(wide.loc[(name, "fnr")]),
             "false alarms": _show(wide.loc[(name, "fpr")]),
             "ahead": _show(leads.loc[(name, "ahead")]),
-            **{f"ahead, {rate}": f"{share:.2f}" for rate, share in equal.loc[name].items()},
+            **{f"ahead, {rate}": _show_share(s) for rate, s in equal.loc[name].items()},
         }
         for name in FRESH
     ]
@@ -361,6 +360,10 @@ def _show(row: pd.Series, form: str = "{:.2f}") -> str:
         for v in (row["value"], row["low"], row["high"])
     )
     return value if low == high == value else f"{value} ({low} to {high})"
+
+
+def _show_share(share: float) -> str:
+    return "–" if np.isnan(share) else f"{share:.2f}"
 
 
 def _format(rows: list[dict[str, object]] | pd.DataFrame) -> str:

@@ -291,7 +291,7 @@ def test_the_configs_in_the_documentation_are_valid(text):
 
 def test_patterns_of_the_examples_name_revisions_that_tell_their_step():
     patterns = 0
-    for path in (p for p in EXAMPLES if "name" in yaml.safe_load(p.read_text())):
+    for path in (p for p in EXAMPLES if "reference" in yaml.safe_load(p.read_text())):
         values = yaml.safe_load(path.read_text())
         for run in parse_study(values).runs.values() if "runs" in values else ():
             for source in run.checkpoints:

@@ -89,4 +89,5 @@ def _score_runs(
         if sound:
             found = measure(curves, sound)
             scores |= {(run, int(s)): float(v) for s, v in zip(curves.steps, found, strict=True)}
-    return pd.Series(scores).rename_axis(KEYS)
+    index = pd.MultiIndex.from_tuples(scores, names=KEYS)
+    return pd.Series(list(scores.values()), index, float)
