@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from emodrift.benchmark.detectors import AGAINST_SOUND, EMODRIFT, EXACT, MOST, OWN_LINE, WITH_EVALS
-from emodrift.benchmark.scoring import SOUND, measure_leads
+from emodrift.benchmark.scoring import SOUND, measure_leads, race_detectors
 from validation.parts import fill_parts
 
 ROOT = Path(__file__).parents[1]
@@ -267,18 +267,16 @@ def list_first(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
     tells at most `FIRST_RATE` of the sound runs."""
     own = scores.drop(columns="regime").merge(runs.loc[runs["scored"], [*RUN, "regime"]], on=RUN)
     lines = draw_lines(own, FIRST_RATE)
-    crossed = own[(own["score"] > own["detector"].map(lines)) & (own["regime"] != SOUND)]
-    steps = crossed.pivot_table(index=RUN, columns="detector", values="step", aggfunc="min")
-    failing = runs[runs["scored"] & (runs["regime"] != SOUND)].set_index(RUN)["regime"]
-    steps = steps.reindex(index=failing.index, columns=[INDEX, AGAINST_SOUND]).fillna(np.inf)
-    ours, theirs = steps[INDEX], steps[AGAINST_SOUND]
-    told = np.isfinite(np.minimum(ours, theirs))
-    outcomes = {"index first": ours < theirs, "together": ours == theirs}
-    outcomes["evals first"] = ours > theirs
-    table = pd.DataFrame({name: found & told for name, found in outcomes.items()})
-    table["neither"] = ~told
-    counts = table.groupby(failing).sum().rename_axis("regime")
-    return counts.reset_index().to_markdown(index=False)
+    failing = own[(own["regime"] != SOUND) & own["detector"].isin([INDEX, AGAINST_SOUND])]
+    rows = []
+    for regime, group in failing.groupby("regime"):
+        race = race_detectors(group, lines, AGAINST_SOUND).set_index("detector").loc[INDEX]
+        number = len(group.drop_duplicates(RUN))
+        rows.append(
+            {"regime": regime, "index first": race["earlier"], "together": race["same"]}
+            | {"evals first": race["later"], "neither": number - race.sum()}
+        )
+    return pd.DataFrame(rows).to_markdown(index=False)
 
 
 def list_leads(figures: pd.DataFrame, races: pd.DataFrame) -> str:

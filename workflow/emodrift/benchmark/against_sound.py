@@ -22,22 +22,20 @@ DRAWS = 200
 
 def hold_evals(tables: Tables) -> pd.Series:
     """Exact probabilities, each metric over all its prompts."""
-    chosen = [draws for (_, split), draws in tables.probabilities.items() if split == ALL]
-    return _measure_largest(tables, _count_from_reference(tables, np.stack(chosen, axis=1)))
+    return _measure_largest(tables, _stack_changes(tables, by_split=False))
 
 
 def hold_splits(tables: Tables) -> pd.Series:
     """Exact probabilities, each metric on every split of its prompts."""
-    chosen = [draws for (_, split), draws in tables.probabilities.items() if split != ALL]
-    return _measure_largest(tables, _count_from_reference(tables, np.stack(chosen, axis=1)))
+    return _measure_largest(tables, _stack_changes(tables, by_split=True))
 
 
 def hold_sampled(tables: Tables, number: int) -> pd.Series:
     """Shares of replies, as if so many a metric had been sampled at every checkpoint and judged
     without error."""
     rng = np.random.default_rng([tables.seed, number, DRAWS])
-    exact = [draws[:, 0] for (_, split), draws in tables.probabilities.items() if split == ALL]
-    found = rng.binomial(number, np.stack(exact, axis=1).clip(0, 1))
+    exact = _stack_evals(tables, by_split=False)[..., 0]
+    found = rng.binomial(number, exact.clip(0, 1))
     likely = (found + 1) / (number + 2)
     others = rng.binomial(number, likely[..., None], (*found.shape, DRAWS))
     return _measure_largest(tables, np.concatenate([found[..., None], others], axis=2) / number)
@@ -46,8 +44,7 @@ def hold_sampled(tables: Tables, number: int) -> pd.Series:
 def judge_evals(tables: Tables) -> pd.Series:
     """Minus the logarithm of a sound run's chance of evals that deviate as far, by the null that
     emodrift simulates for its own parts: exact probabilities, whose rise and fall both warn."""
-    chosen = [draws for (_, split), draws in tables.probabilities.items() if split == ALL]
-    changes = _count_from_reference(tables, np.stack(chosen, axis=1))
+    changes = _stack_changes(tables, by_split=False)
     either = np.concatenate([changes, -changes], axis=1)
     signs = np.ones(either.shape[1], int)
     return _score_runs(
@@ -60,8 +57,15 @@ def _find_reference(tables: Tables) -> int:
     return int(tables.places.index[at_reference][0])
 
 
-def _count_from_reference(tables: Tables, values: np.ndarray) -> np.ndarray:
-    """Changes (checkpoint, metric, draw): all checkpoints are asked the same prompts."""
+def _stack_evals(tables: Tables, by_split: bool) -> np.ndarray:
+    """Probabilities (checkpoint, metric, draw), over all prompts or on each split of them."""
+    evals = tables.probabilities.items()
+    return np.stack([draws for (_, split), draws in evals if (split != ALL) == by_split], axis=1)
+
+
+def _stack_changes(tables: Tables, by_split: bool) -> np.ndarray:
+    """The same from the reference on: all checkpoints are asked the same prompts."""
+    values = _stack_evals(tables, by_split)
     return values - values[_find_reference(tables)]
 
 
