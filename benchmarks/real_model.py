@@ -1,18 +1,16 @@
 """Detectors on the real model: a section of docs/warning-benchmark.md, from a finished `make real`.
 
-``python -m benchmarks.real_model config/examples/real.yaml config/examples/real-ends.yaml``
+``python -m benchmarks.real_model config/examples/real-seeds.yaml``
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
@@ -27,8 +25,7 @@ from emodrift.benchmark.detectors import list_detectors as list_rivals
 from emodrift.benchmark.signals import open_views, tabulate_signals
 from emodrift.benchmark.tables import KEYS, Tables
 from emodrift.checkpoints.checkpoint import find_reference
-from emodrift.config.reading import parse_study
-from emodrift.config.variants import merge_changes
+from emodrift.config.reading import read_study
 from emodrift.drift.table import read_table
 from emodrift.plan.descriptions import describe_checkpoints, describe_fitting
 from emodrift.plan.entries import Plan
@@ -49,11 +46,10 @@ LEFT_OUT = "harmful refusal"
 def main() -> None:
     """Score the study's runs and fill the page's section."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_model", description=__doc__)
-    parser.add_argument("configs", type=Path, nargs="+", help="as `make real` was given them")
+    parser.add_argument("config", type=Path, help="as `make real` was given it")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
-    values = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in options.configs]
-    study = parse_study(functools.reduce(merge_changes, values), str(options.configs[0]))
+    study = read_study(options.config)
     scores = score_runs(plan_study(study, RESULTS))
     text = options.page.read_text(encoding="utf-8")
     part = list_detectors(scores, study.sound_runs, study.reference.run)

@@ -1,8 +1,11 @@
 """Configs are checked before anything runs, and errors name key and fix."""
 
 import copy
+import json
 import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -11,13 +14,12 @@ from emodrift.config.reference import README, SCHEMA, render_reference, render_s
 from emodrift.errors import EmodriftError
 from tests.conftest import ROOT, STUDY
 
-ADDED = {"sensitivity", "real-ends", "real-seeds", "warning-benchmark-fresh"}
-"""Configs that are merged into another."""
-EXAMPLES = sorted(p for p in (ROOT / "config").glob("**/*.yaml") if p.stem not in ADDED)
+EXAMPLES = sorted((ROOT / "config").glob("**/*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_every_shipped_config_is_valid(path):
+def test_every_shipped_config_is_valid(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
     study = read_study(path)
     assert study.reference.run in study.runs
     found = {"discovered"} if study.discovery else set()
@@ -117,9 +119,51 @@ def test_a_missing_or_broken_config_file_is_named(tmp_path):
         read_study(tmp_path / "empty.yaml")
 
 
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(yaml.safe_dump(STUDY))
+    return STUDY
+
+
+def test_a_config_lies_over_the_one_that_it_extends(base):
+    own = {"extends": "base.yaml", "seed": 5, "steering": {"strengths": [-1, 1]}}
+    study = parse_study(own)
+    asked = copy.deepcopy(base) | {"seed": 5}
+    asked["steering"] = base["steering"] | {"strengths": [-1, 1]}
+    assert study == parse_study(asked)
+    Path("middle.yaml").write_text(yaml.safe_dump(own))
+    assert parse_study({"extends": "middle.yaml", "seed": 6}).steering == study.steering
+
+
+@pytest.mark.parametrize("named", ["none.yaml", ".", 3, "x" * 5000, "\0"])
+def test_what_a_config_cannot_extend_is_one_line(base, named):
+    with pytest.raises(EmodriftError, match=r"^mine\.yaml: extends: [^\n]{1,300}$"):
+        parse_study({"extends": named}, "mine.yaml")
+
+
+def test_a_config_that_extends_itself_is_refused(base):
+    for name, other in (("a", "b"), ("b", "a")):
+        Path(f"{name}.yaml").write_text(f"extends: {other}.yaml\n")
+    with pytest.raises(EmodriftError, match=r"^a\.yaml: extends: b\.yaml extends itself"):
+        read_study(Path("a.yaml"))
+
+
 def test_the_config_reference_and_schema_are_up_to_date():
     assert README.read_text() == render_reference(), "run `make docs`"
     assert SCHEMA.read_text() == render_schema(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_editors_find_nothing_wrong_with_a_shipped_config(path):
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_editors_find_a_key_that_there_is_not_and_a_value_of_another_kind():
+    schema = json.loads(SCHEMA.read_text())
+    for wrong in ({"steering": {"strenghts": [1]}}, {"seed": "one"}, {"runs": {"a": 3}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
 
 
 def test_the_conda_environment_pins_what_the_lock_pins():

@@ -35,23 +35,13 @@ def read_study(path: Path) -> Study:
     """
     if not path.is_file():
         raise EmodriftError(f"config file {path} does not exist; pass --configfile PATH")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise EmodriftError(f"{path} is not valid YAML: {shorten_text(str(error))}") from None
-    except RecursionError:
-        raise EmodriftError(f"{path} is nested too deeply for a config") from None
-    except OSError as error:
-        raise EmodriftError(f"{path} cannot be read ({error.strerror})") from None
-    return parse_study(values, str(path))
+    return parse_study(_read_values(path), str(path))
 
 
 def parse_study(values: Any, origin: str = "config") -> Study:
     """Check a study config given as plain values; see :func:`read_study`."""
-    if not isinstance(values, dict):
-        raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
     try:
-        values = add_shipped(values)
+        values = add_shipped(extend_base(values, origin))
         study = Study.model_validate(values)
     except ValidationError as error:
         raise EmodriftError(f"{origin}: {_explain(error, values)}") from None
@@ -59,6 +49,46 @@ def parse_study(values: Any, origin: str = "config") -> Study:
         raise EmodriftError(f"{origin}: is nested too deeply for a config") from None
     make_variants(study, f"{origin}: ")
     return study
+
+
+def extend_base(values: Any, origin: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A config laid over the one that it extends, if it names one.
+
+    Parameters
+    ----------
+    values
+        As the file holds them.
+    origin
+        What errors begin with, such as the config file.
+    above
+        Files on the way here.
+
+    Raises
+    ------
+    EmodriftError
+        One of them is no config, or not there, or extends itself.
+    """
+    if not isinstance(values, dict):
+        raise EmodriftError(f"{origin} is empty or not a mapping; see config/README.md")
+    own = {key: value for key, value in values.items() if key != "extends"}
+    named = values.get("extends")
+    if named is None:
+        return own
+    key = f"{origin}: extends"
+    path = Path(named) if isinstance(named, str) else None
+    try:
+        if path is None or not path.is_file():
+            found = shorten_text(repr(named), LONGEST_KEY)
+            raise EmodriftError(
+                f"{key}: {found} is no file; name one config, as seen from the folder in which the "
+                "command is called"
+            )
+    except OSError as error:
+        raise EmodriftError(f"{key}: cannot be looked for ({error.strerror})") from None
+    if path.resolve() in above:
+        raise EmodriftError(f"{key}: {path} extends itself; remove the key in one of them")
+    base = extend_base(_read_values(path), str(path), (*above, path.resolve()))
+    return merge_changes(base, own)
 
 
 def make_variants(study: Study, origin: str = "") -> dict[str, Study]:
@@ -118,6 +148,17 @@ def add_shipped(values: dict[str, Any]) -> dict[str, Any]:
             for name, metric in _read_shipped("behaviours/metrics.yaml").items()
         }
     return {**values, "contrasts": contrasts, "behaviours": behaviours}
+
+
+def _read_values(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise EmodriftError(f"{path} is not valid YAML: {shorten_text(str(error))}") from None
+    except RecursionError:
+        raise EmodriftError(f"{path} is nested too deeply for a config") from None
+    except OSError as error:
+        raise EmodriftError(f"{path} cannot be read ({error.strerror})") from None
 
 
 @functools.cache

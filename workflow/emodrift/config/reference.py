@@ -42,8 +42,23 @@ def write_reference() -> None:
 
 
 def render_schema() -> str:
-    """JSON schema of a study."""
-    return json.dumps(Study.model_json_schema(), indent=1) + "\n"
+    """JSON schema of a study's config, for editors.
+
+    It asks for no key: what is shipped and a config that is extended fill in what is left out.
+    """
+    return json.dumps(_ask_for_nothing(Study.model_json_schema()), indent=1) + "\n"
+
+
+def _ask_for_nothing(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_ask_for_nothing(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _ask_for_nothing(value)
+        for key, value in schema.items()
+        if key != "required" or not isinstance(value, list)
+    }
 
 
 def render_reference() -> str:

@@ -96,12 +96,18 @@ def _as_source(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+NamedSource = Annotated[
+    CheckpointSource,
+    BeforeValidator(_as_source, json_schema_input_type=str | CheckpointSource),
+]
+
+
 class Run(Section):
     """One training run: an ordered list of checkpoints."""
 
     checkpoints: Annotated[
-        tuple[Annotated[CheckpointSource, BeforeValidator(_as_source)], ...],
-        BeforeValidator(as_list),
+        tuple[NamedSource, ...],
+        BeforeValidator(as_list, json_schema_input_type=NamedSource | tuple[NamedSource, ...]),
         Field(min_length=1),
     ]
     """Sources in training order; one source or string may stand without a list."""

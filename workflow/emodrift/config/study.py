@@ -39,6 +39,9 @@ FOUND_DIRECTIONS = (DISCOVERED, *RIVAL_NAMES)
 class Study(Section):
     """A longitudinal study of emotion vectors."""
 
+    extends: str | None = Field(None, exclude=True)
+    """Another config, which this one is laid over: mappings are merged, all else is replaced. The
+    path is seen from the folder in which the command is called."""
     name: Name
     """Name; results are published in `results/<name>/`."""
     description: str = ""

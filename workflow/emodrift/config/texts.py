@@ -66,7 +66,10 @@ class Source(Section):
         return self
 
 
-Sources = Annotated[tuple[Source, ...], BeforeValidator(as_list)]
+Sources = Annotated[
+    tuple[Source, ...],
+    BeforeValidator(as_list, json_schema_input_type=Source | tuple[Source, ...]),
+]
 
 
 AtLeastTwo = Annotated[int, Field(ge=2)]
