@@ -11,8 +11,11 @@ import argparse
 import time
 from pathlib import Path
 
+import torch
+
 from emodrift.cost.ledger import Ledger
-from emodrift.cost.pace import find_visited, learn_pace, probe_machine
+from emodrift.cost.pace import PROBED, find_visited, learn_pace
+from emodrift.cost.probe import time_products
 from emodrift.cost.shapes import read_shape
 
 
@@ -26,12 +29,17 @@ def calibrate(store: Path, share: float) -> list[str]:
     share
         Of a core that the visits had to themselves.
     """
-    location, size = find_visited(store)
+    model, size = find_visited(store)
+    mixed = model.get("mixed", False)
     ledger = Ledger(store, {}, *size)
-    shape = read_shape(location, *size)
-    learned = learn_pace(ledger, shape)
-    probe = probe_machine(shape, cores=1, clock=time.process_time)
-    rows = [f"probe: {probe.reading:.2e} reading, {probe.writing:.2e} writing, operations a second"]
+    shape = read_shape(model["location"], *size)
+    learned = learn_pace(ledger, shape, mixed)
+    torch.set_num_threads(1)
+    probe = time_products(shape, mixed, PROBED, time.process_time)
+    rows = [
+        f"probe{' in mixed precision' * mixed}: {probe.reading:.2e} reading, "
+        f"{probe.writing:.2e} writing, operations a second"
+    ]
     for stage, seconds in sorted(learned.items()):
         rate = 1 / (seconds * share)
         against = probe.writing if stage in ("samples", "replies") else probe.reading

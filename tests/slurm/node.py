@@ -50,7 +50,7 @@ SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
 KillWait=2
-MinJobAge=300
+MinJobAge=3600
 JobRequeue=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
@@ -144,12 +144,22 @@ class Node:
         self._set_state("DRAIN")
         self._wait(lambda: self._read_state().startswith("drain"), "draining")
 
+    def hang(self, job: str) -> None:
+        """Stop the processes of a job where they are, and leave it a minute in all."""
+        self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        self.ask("scancel", "--signal=STOP", job)
+
+    def fail(self) -> None:
+        """Have the node go down under its jobs."""
+        self._set_state("DOWN")
+        self._wait(lambda: self._read_state().startswith("down"), "going down")
+
     def resume(self) -> None:
         """Let it take jobs again."""
 
         def resumed() -> bool:
             self._set_state("RESUME")
-            return not self._read_state().startswith("drain")
+            return not self._read_state().startswith(("drain", "down"))
 
         self._wait(resumed, "the node")
 

@@ -6,6 +6,7 @@ shipped one, but for its patience.
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +22,17 @@ HASTE += ["--latency-wait", "20"]
 SHOWN = ("figures", "report", "publication")
 STARVED = ["--set-resources", *(f"{rule}:mem_mb=60 * 50 ** (attempt - 1)" for rule in SHOWN)]
 """What is shown asks for far too little memory at first, and for enough at its second try."""
+
+
+class Disturbed(NamedTuple):
+    """Numbers of jobs, by what was done to them."""
+
+    requeued: str
+    cancelled: str
+    drained: str
+    hung: str
+    again: str
+    failed: str
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +54,9 @@ def on_cluster(finished, node, tmp_path_factory):
 
 
 def disturb(node):
-    """Put the first job back into the queue, cancel the second, and drain the node and restart the
-    controller under the third. Gives their numbers."""
+    """Put the first job back into the queue, cancel the second, drain the node and restart the
+    controller under the third, have the fourth hang until its time is up, and after its second try
+    the node go down under the next."""
     requeued = node.await_running()
     node.ask("scontrol", "requeue", requeued)
     cancelled = node.await_running(requeued)
@@ -53,7 +66,13 @@ def disturb(node):
     node.stop_controller()
     node.start_controller()
     node.resume()
-    return requeued, cancelled, drained
+    hung = node.await_running(requeued, cancelled, drained)
+    node.hang(hung)
+    again = node.await_running(requeued, cancelled, drained, hung)
+    failed = node.await_running(requeued, cancelled, drained, hung, again)
+    node.fail()
+    node.resume()
+    return Disturbed(requeued, cancelled, drained, hung, again, failed)
 
 
 def list_submitted(output):
@@ -70,22 +89,27 @@ def test_a_cluster_gives_the_same_tables_byte_for_byte(finished, on_cluster):
 
 def test_a_visit_is_one_job_with_what_follows_from_it_and_short_stages_share_one(on_cluster):
     """Contrast data, the reference, the other checkpoint, tables, figures with the report; and what
-    was cancelled, and what had too little memory, once more."""
+    was cancelled, what hung and what had too little memory, once more."""
     _, output, _ = on_cluster
-    assert len(list_submitted(output)) <= 5 + 2
+    assert len(list_submitted(output)) <= 5 + 3
 
 
-def test_jobs_survive_a_queue_a_drained_node_and_a_new_controller_and_are_tried_again(
-    node, on_cluster
-):
-    _, output, (requeued, cancelled, drained) = on_cluster
+def test_jobs_survive_a_queue_nodes_that_are_drained_or_fail_and_a_new_controller(node, on_cluster):
+    _, output, disturbed = on_cluster
     submitted = list_submitted(output)
-    assert {requeued, cancelled, drained} <= set(submitted)
-    assert "Restarts=1" in node.ask("scontrol", "show", "job", requeued)
+    assert {*disturbed} <= {*submitted}
+    for job in (disturbed.requeued, disturbed.failed):
+        assert "Restarts=1" in node.ask("scontrol", "show", "job", job)
     states = {job: node.show(job, "%T") for job in submitted}
-    assert states.pop(cancelled) == "CANCELLED"
+    assert states.pop(disturbed.cancelled) == "CANCELLED"
+    assert states.pop(disturbed.hung) == "TIMEOUT"
     states.pop(submitted[-2])
     assert set(states.values()) == {"COMPLETED"}
+
+
+def test_a_job_whose_time_is_up_is_tried_again_with_more(node, on_cluster):
+    _, _, disturbed = on_cluster
+    assert node.show(disturbed.again, "%l") == "8:00:00"
 
 
 def test_a_job_that_outgrows_its_memory_is_tried_again_with_more(node, on_cluster):

@@ -10,7 +10,8 @@ from transformers import AutoTokenizer
 from emodrift.config.reading import parse_study
 from emodrift.cost import estimate as estimating
 from emodrift.cost.estimate import describe, estimate_study
-from emodrift.cost.pace import EFFICIENCY, Pace, probe_machine
+from emodrift.cost.pace import Pace, probe_machine
+from emodrift.cost.probe import time_products
 from emodrift.cost.shapes import Shape, read_shape
 from emodrift.cost.tokens import count_words, open_counter
 from emodrift.cost.work import (
@@ -40,7 +41,7 @@ ONE_BY_ONE = 1
 """Tokens per batch: no text is padded."""
 PLAIN = "User: {prompt}\n\nAssistant:"
 FORM = {"prompt_format": "auto", "plain_prompt": PLAIN}
-PACE = Pace(1e9, 1e8, 2)
+PACE = Pace(1e9, 1e8, 2, efficiency=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -210,16 +211,25 @@ def test_work_follows_each_lever():
     )
 
 
-def test_a_probe_takes_no_longer_than_two_seconds_and_finds_more_with_many_rows():
+PROBED = Shape(256, 2, 2 * 12 * 256**2, 10)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_products_are_timed_no_longer_than_asked_and_do_more_over_many_rows(mixed):
     started = time.process_time()
-    pace = probe_machine(Shape(256, 2, 2 * 12 * 256**2, 10), 1, 0.2, time.process_time)
+    rates = time_products(PROBED, mixed, 0.2, time.process_time)
     assert time.process_time() - started < 2
-    assert pace.reading > 0 and pace.writing > 0
+    assert rates.reading > 0 and rates.writing > 0
+
+
+def test_a_machine_is_probed_by_a_process_of_its_own():
+    pace = probe_machine(PROBED, 1)
+    assert pace.reading > 0 and pace.writing > 0 and 0 < pace.efficiency < 1
 
 
 def test_time_is_that_of_the_probe_less_what_a_network_loses():
     work = Work(reading=3e9, writing=1e8)
-    assert PACE.judge("replies", work) == pytest.approx((3 + 1) * 2 / EFFICIENCY)
+    assert PACE.judge("replies", work) == pytest.approx((3 + 1) * 2 / 0.5)
     learned = PACE._replace(learned={"replies": 1e-9})
     assert learned.judge("replies", work) == pytest.approx(3.1)
 

@@ -42,6 +42,10 @@ class Figures(Section):
     """Name of the published file -> a figure drawn otherwise than by default."""
 
 
+GRADIENT_SHARE = 4
+"""As many times smaller are batches of which gradients are taken."""
+
+
 class Compute(Section):
     """Where and how models run. Nothing here changes a result beyond rounding."""
 
@@ -56,8 +60,9 @@ class Compute(Section):
     products with weights in bfloat16, all between them in float32; faster where the processor
     multiplies bfloat16 (docs/engine.md)."""
     batch_tokens: int = Field(default=4096, ge=16)
-    """Tokens per batch, padding included. A batch that does not fit in memory is halved, and so are
-    the later ones."""
+    """Tokens per batch, padding included; a quarter where gradients are taken, since all that the
+    backward pass needs is kept. A batch that does not fit in memory is halved, and so are the later
+    ones."""
     recompute_blocks: bool = False
     """Keep one block's graph at a time when metrics are differentiated, and run blocks again: takes
     a fraction of the memory and about half as much time again."""

@@ -17,7 +17,6 @@ from emodrift.corpus.reading import PARTS
 from emodrift.cost.ahead import plan_ahead, write_stand_ins
 from emodrift.cost.ledger import Ledger
 from emodrift.cost.pace import (
-    MIXED_GAIN,
     UNCOUNTABLE,
     Pace,
     finds_gpu,
@@ -32,7 +31,6 @@ from emodrift.plan.measurements import CODE, SOURCES
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size
-from emodrift.store.machine import multiplies_bfloat16
 
 TRAINED = ("training-base", "training")
 MEASURED = (*CODE, *TRAINED)
@@ -46,7 +44,7 @@ THREADS = {"training-base": 2, "training": 2}
 LOOKED_AT = 40
 """Finished entries of a stage from which time and size are judged."""
 
-Prober = Callable[[Shape, int], Pace]
+Prober = Callable[[Shape, int, bool], Pace]
 
 
 class Task(NamedTuple):
@@ -325,8 +323,7 @@ def _complete(
         pace = Pace(0, 0, cores, learn_pace(counted.ledger, counted.shape, mixed))
     needed = {place.partition("/")[0] for place in counted.works} - pace.learned.keys()
     if needed and not pace.reading:
-        gain = MIXED_GAIN if mixed and multiplies_bfloat16() else 1.0
-        return probe(counted.shape, cores)._replace(learned=pace.learned, gain=gain)
+        return probe(counted.shape, cores, mixed)._replace(learned=pace.learned)
     return pace
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import json
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import which
 from subprocess import SubprocessError, run
 from typing import Any, NamedTuple
-
-import numpy as np
-from threadpoolctl import threadpool_limits
 
 from emodrift.cost.ledger import Ledger
 from emodrift.cost.shapes import Shape, read_size
@@ -19,17 +17,12 @@ from emodrift.cost.work import Work
 from emodrift.errors import EmodriftError
 from emodrift.store.entry import MANIFEST, Entry, read_manifest
 
-EFFICIENCY = 0.6
-"""Operations of a measurement in the time of one of the probe, which `python -m benchmarks.cost`
-measures; docs/engine.md.
+EFFICIENCY = {False: 0.6, True: 0.55}
+"""Operations of a measurement in the time of one of the probe, in float32 and in mixed precision;
+`python -m benchmarks.cost` measures it, docs/engine.md.
 """
-MIXED_GAIN = 1.3
-"""How much faster a network is in mixed precision where the processor multiplies bfloat16;
-`python -m benchmarks.precision`, docs/engine.md.
-"""
-READ_ROWS, WRITTEN_ROWS = 1024, 32
-"""Rows of a product while texts are read and while replies are written."""
-LARGEST_PROBE = 2**26
+PROBED = 1.5
+"""Seconds of products in a probe; it takes two more to start."""
 VISITS = 12
 """Finished visits that are looked at."""
 UNCOUNTABLE = (EmodriftError, OSError, ValueError, LookupError, TypeError)
@@ -41,55 +34,39 @@ class Pace(NamedTuple):
 
     reading, writing: operations a second of all cores together, over many rows and over few.
     cores: that are used. learned: stage -> seconds of a core that an operation took, where the like
-    was measured. gain: how much faster than in float32 a network is, where nothing was learned.
+    was measured. efficiency: share of a probe's operations that a network reaches.
     """
 
     reading: float
     writing: float
     cores: int
     learned: Mapping[str, float] = {}
-    gain: float = 1.0
+    efficiency: float = 1.0
 
     def judge(self, stage: str, work: Work) -> float:
         """Seconds of a core that some work takes."""
         if stage in self.learned:
             return self.learned[stage] * work.operations
         seconds = work.reading / self.reading + work.writing / self.writing
-        return seconds * self.cores / (EFFICIENCY * self.gain)
+        return seconds * self.cores / self.efficiency
 
 
-def probe_machine(
-    shape: Shape, cores: int, seconds: float = 1.5, clock: Callable[[], float] = time.perf_counter
-) -> Pace:
-    """Time float32 products of a network's own widths.
+def probe_machine(shape: Shape, cores: int, mixed: bool = False) -> Pace:
+    """Time products of a network's own widths, as a visit computes them.
 
     Parameters
     ----------
     shape
         The network.
     cores
-        Threads of the products.
-    seconds
-        The probe takes no longer, but for one product more of each kind.
-    clock
-        Gives seconds.
+        That multiply.
+    mixed
+        Whether in mixed precision.
     """
-    wide = max(1, round(shape.weights / (shape.layers * shape.hidden)))
-    number = max(1, min(shape.layers, LARGEST_PROBE // (wide * shape.hidden)))
-    weights = [np.ones((shape.hidden, wide), np.float32) for _ in range(number)]
-    rates = []
-    with threadpool_limits(cores):
-        for rows in (READ_ROWS, WRITTEN_ROWS):
-            given = np.ones((rows, shape.hidden), np.float32)
-            taken = np.empty((rows, wide), np.float32)
-            np.matmul(given, weights[0], out=taken)
-            started, products = clock(), 0
-            while clock() - started < 0.5 * seconds:
-                np.matmul(given, weights[products % number], out=taken)
-                products += 1
-            rates.append(2.0 * rows * shape.hidden * wide * products / (clock() - started))
-    reading, writing = rates
-    return Pace(reading, writing, cores)
+    asked = {"shape": shape, "cores": cores, "mixed": mixed, "seconds": PROBED}
+    command = [sys.executable, "-m", "emodrift.cost.probe", json.dumps(asked)]
+    reading, writing = json.loads(run(command, capture_output=True, text=True, check=True).stdout)
+    return Pace(reading, writing, cores, efficiency=EFFICIENCY[mixed])
 
 
 def learn_pace(ledger: Ledger, shape: Shape, mixed: bool = False) -> dict[str, float]:
@@ -133,7 +110,7 @@ def list_visited(store: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def find_visited(store: Path) -> tuple[Mapping[str, Any], tuple[int, int]]:
-    """Location, and width and blocks, of the network that was visited last.
+    """The model that was visited last, as its visit describes it, and its width and blocks.
 
     Raises
     ------
@@ -141,9 +118,8 @@ def find_visited(store: Path) -> tuple[Mapping[str, Any], tuple[int, int]]:
         There is none whose files are on this machine.
     """
     for checkpoint in list_visited(store):
-        location = checkpoint["model"]["location"]
-        if size := read_size(location):
-            return location, size
+        if size := read_size(checkpoint["model"]["location"]):
+            return checkpoint["model"], size
     raise EmodriftError(f"{store} holds no visit to a checkpoint of this machine; run a study")
 
 

@@ -6,12 +6,15 @@ strengths of steering or a second study of the same checkpoint cost only what is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emodrift.config.running import GRADIENT_SHARE
 from emodrift.corpus.reading import load_part, load_prompts, load_replies
 from emodrift.errors import EmodriftError, raise_worst
 from emodrift.measure.activations import write_activations
@@ -21,6 +24,7 @@ from emodrift.measure.gradients import write_gradients
 from emodrift.measure.replies import write_replies, write_samples
 from emodrift.measure.responses import write_responses
 from emodrift.measure.session import Session
+from emodrift.models.allocation import keep_freed
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget
 from emodrift.models.precision import open_model
@@ -99,14 +103,19 @@ def measure_entries(
     store
         Root of the store.
     """
-    budget = TokenBudget(loading["batch_tokens"])
-    for entry in entries:
-        place = store / entry.place
-        what = f"{label}, {entry.context.get('part', entry.stage)}"
-        session = Session(model, budget, what, locate_partial(place), loading["recompute_blocks"])
-        logging.info("%s of %s", entry.stage, what)
-        with write_entry(place, entry.describe()) as out:
-            _measure(session, entry, store, out)
+    forward = TokenBudget(loading["batch_tokens"])
+    backward = TokenBudget(math.ceil(loading["batch_tokens"] / GRADIENT_SHARE))
+    on_cpu = model.device.type == "cpu"
+    with keep_freed() if on_cpu else contextlib.nullcontext():
+        for entry in entries:
+            place = store / entry.place
+            what = f"{label}, {entry.context.get('part', entry.stage)}"
+            budget = backward if entry.stage == "gradients" else forward
+            partial = locate_partial(place)
+            session = Session(model, budget, what, partial, loading["recompute_blocks"])
+            logging.info("%s of %s", entry.stage, what)
+            with write_entry(place, entry.describe()) as out:
+                _measure(session, entry, store, out)
 
 
 def _measure(session: Session, entry: Entry, store: Path, out: Path) -> None:

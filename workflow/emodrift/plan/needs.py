@@ -18,7 +18,7 @@ from emodrift.checkpoints.files import read_object
 from emodrift.checkpoints.gguf import is_gguf
 from emodrift.checkpoints.places import read_shape
 from emodrift.checkpoints.tensors import BITS, read_header
-from emodrift.config.running import Compute
+from emodrift.config.running import GRADIENT_SHARE, Compute
 from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import Plan
 from emodrift.store.digest import digest_value
@@ -85,7 +85,8 @@ def estimate_visit(weights: Weights, compute: Compute, rows: int) -> int:
     width = 2 if compute.dtype in ("bfloat16", "float16") else 4
     kept = SAVED if not compute.recompute_blocks else 2
     graph = kept * weights.layers + (SAVED if compute.recompute_blocks else 1)
-    batch = compute.batch_tokens * (graph * weights.hidden + SCORED * weights.vocabulary) * 4
+    backward = (graph * weights.hidden + SCORED * weights.vocabulary) / GRADIENT_SHARE
+    batch = math.ceil(compute.batch_tokens * (SAVED * weights.hidden + backward) * 4)
     return LIBRARIES + width * weights.number + weights.stored + batch + states
 
 
