@@ -1,7 +1,7 @@
 """Main memory that is freed and asked for again a moment later.
 
-The C library of Linux gives large blocks back to the system when they are freed, and gets them anew,
-cleared page by page, when they are next asked for. A backward pass does so at every layer; on
+The C library of Linux gives large blocks back to the system when they are freed, and gets them
+anew, cleared page by page, when they are next asked for. A backward pass does so at every layer; on
 SmolLM2-135M that is a quarter of the time of its gradients.
 """
 
