@@ -230,6 +230,7 @@ def test_a_machine_is_probed_by_a_process_of_its_own():
 def test_time_is_that_of_the_probe_less_what_a_network_loses():
     work = Work(reading=3e9, writing=1e8)
     assert PACE.judge("replies", work) == pytest.approx((3 + 1) * 2 / 0.5)
+    assert PACE.judge("training", work) > PACE.judge("replies", work)
     learned = PACE._replace(learned={"replies": 1e-9})
     assert learned.judge("replies", work) == pytest.approx(3.1)
 

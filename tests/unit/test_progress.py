@@ -65,6 +65,17 @@ def test_a_short_task_that_took_ten_times_its_estimate_says_little_of_long_ones(
     assert progress.foresee(12.0) == pytest.approx(3600, rel=0.6)
 
 
+def test_training_that_took_twice_its_estimate_says_nothing_of_measuring():
+    trained = Task("training/0", "training/0", "training", None, 600.0, None)
+    measured = [
+        Task(f"gradients/{k}", f"visit/{k}", "gradients", None, 60.0, None) for k in range(40)
+    ]
+    progress = Progress(cores=2, started=0.0)
+    progress.expect([trained, *measured])
+    progress.note({trained.place: 1200.0}, 600.0)
+    assert progress.foresee(600.0) == pytest.approx(40 * 60 / 2, rel=0.1)
+
+
 def test_progress_rises_to_100_percent():
     tasks = make_tasks()
     progress = Progress(cores=2, started=0.0)

@@ -17,6 +17,7 @@ from emodrift.corpus.reading import PARTS
 from emodrift.cost.ahead import plan_ahead, write_stand_ins
 from emodrift.cost.ledger import Ledger
 from emodrift.cost.pace import (
+    TRAINED,
     UNCOUNTABLE,
     Pace,
     finds_gpu,
@@ -32,7 +33,6 @@ from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size
 
-TRAINED = ("training-base", "training")
 MEASURED = (*CODE, *TRAINED)
 """Stages whose work is counted."""
 STARTING, LOADING, OTHERWISE, ASIDE = 4.0, 8.0, 6.0, 0.5

@@ -21,6 +21,10 @@ EFFICIENCY = {False: 0.6, True: 0.55}
 """Operations of a measurement in the time of one of the probe, in float32 and in mixed precision;
 `python -m benchmarks.cost` measures it, docs/engine.md.
 """
+TRAINED = ("training-base", "training")
+"""Stages of the study's own training."""
+OF_TRAINING = 0.7
+"""Operations of a training in the time of one of a measurement."""
 PROBED = 1.5
 """Seconds of products in a probe; it takes two more to start."""
 VISITS = 12
@@ -48,7 +52,8 @@ class Pace(NamedTuple):
         if stage in self.learned:
             return self.learned[stage] * work.operations
         seconds = work.reading / self.reading + work.writing / self.writing
-        return seconds * self.cores / self.efficiency
+        reached = self.efficiency * (OF_TRAINING if stage in TRAINED else 1)
+        return seconds * self.cores / reached
 
 
 def probe_machine(shape: Shape, cores: int, mixed: bool = False) -> Pace:

@@ -14,6 +14,7 @@ from emodrift.cost.estimate import (
     format_minutes,
     makes_others,
 )
+from emodrift.cost.pace import TRAINED
 from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0
@@ -72,7 +73,8 @@ class Progress:
     def foresee(self, now: float) -> float:
         """Seconds until all is done.
 
-        What tasks of a stage took corrects the estimate of those to come; then the time that has
+        What tasks of a stage took corrects the estimate of those to come, and of other stages by as
+        much as little is known of these; training tells nothing of measuring. Then the time that has
         passed of late, against what was done in it, tells how many cores are at work. The longest
         job bounds the time left from below, for at the end it runs alone.
         """
@@ -90,12 +92,11 @@ class Progress:
 
     def _judge_rest(self) -> list[float]:
         """Seconds of a core that each task that is left takes, by what its stage took so far."""
-        overall = self._correct(self.done.values(), 1.0)
-        stages = {task.stage for task in self.tasks.values()}
-        factors = {
-            stage: self._correct((t for t in self.done.values() if t.stage == stage), overall)
-            for stage in stages
-        }
+        factors = {}
+        for stage in {task.stage for task in self.tasks.values()}:
+            alike = [t for t in self.done.values() if (t.stage in TRAINED) == (stage in TRAINED)]
+            overall = self._correct(alike, 1.0)
+            factors[stage] = self._correct((t for t in alike if t.stage == stage), overall)
         return [task.assumed * factors[task.stage] for task in self.tasks.values()]
 
     def _correct(self, done: Iterable[Task], prior: float) -> float:
