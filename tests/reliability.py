@@ -147,6 +147,8 @@ FAULTS = {
             "study that is left alone",
             "workflow/test_kills.py",
         ),
+    ),
+    "Sharing": (
         Fault(
             "a run told to end (SIGTERM), then finished by two runs at a time and, with other "
             "code, by another study on the same store; times of files hours ahead and behind",

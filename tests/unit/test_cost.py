@@ -24,6 +24,7 @@ from emodrift.cost.work import (
     count_training,
     count_writing,
 )
+from emodrift.errors import EmodriftError
 from emodrift.grammar.sampling import REPLY_CLASSES, sample_prompts, sample_stories
 from emodrift.measure.activations import extract_part
 from emodrift.measure.dialogues import open_dialogues
@@ -225,6 +226,11 @@ def test_products_are_timed_no_longer_than_asked_and_do_more_over_many_rows(mixe
 def test_a_machine_is_probed_by_a_process_of_its_own():
     pace = probe_machine(PROBED, 1)
     assert pace.reading > 0 and pace.writing > 0 and 0 < pace.efficiency < 1
+
+
+def test_a_probe_that_fails_is_one_line():
+    with pytest.raises(EmodriftError, match=r"^this machine could not be probed: [^\n]+$"):
+        probe_machine(PROBED._replace(layers=0), 1)
 
 
 def test_time_is_that_of_the_probe_less_what_a_network_loses():

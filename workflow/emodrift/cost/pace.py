@@ -67,10 +67,19 @@ def probe_machine(shape: Shape, cores: int, mixed: bool = False) -> Pace:
         That multiply.
     mixed
         Whether in mixed precision.
+
+    Raises
+    ------
+    EmodriftError
+        The probe ended with an error, such as for want of memory.
     """
     asked = {"shape": shape, "cores": cores, "mixed": mixed, "seconds": PROBED}
     command = [sys.executable, "-m", "emodrift.cost.probe", json.dumps(asked)]
-    reading, writing = json.loads(run(command, capture_output=True, text=True, check=True).stdout)
+    done = run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
+        raise EmodriftError(f"this machine could not be probed: {why}")
+    reading, writing = json.loads(done.stdout)
     return Pace(reading, writing, cores, efficiency=EFFICIENCY[mixed])
 
 
