@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.machine import SEARCHED
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
-SECONDS = 120
+SECONDS = 240
 CONFIGURATION = """\
 ClusterName=emodrift
 SlurmctldHost={host}(127.0.0.1)
