@@ -75,13 +75,13 @@ def run_side_by_side(config: Path, label: str, keep: bool, tokens: int) -> Cost:
 
 
 def work(config: str, label: str, keep: str, tokens: str) -> None:
-    """One process: a checkpoint's gradients; prints what they took."""
+    """One process: gradients of the first part of a checkpoint's prompts; prints what they took."""
     torch.set_num_threads(1)
     plan, entries, given = find_measured(Path(config), label)
     loading = dict(given["loading"]) | {"batch_tokens": int(tokens)}
     if not int(keep):
         visit.keep_freed = contextlib.nullcontext
-    own = [entry for entry in entries if entry.stage == "gradients"]
+    own = [next(entry for entry in entries if entry.stage == "gradients")]
     with tempfile.TemporaryDirectory() as folder:
         store = link_sources(plan.store, Path(folder))
         model = open_model(**(dict(given) | {"loading": loading}), label=label)
