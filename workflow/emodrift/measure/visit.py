@@ -6,7 +6,6 @@ strengths of steering or a second study of the same checkpoint cost only what is
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
@@ -24,7 +23,6 @@ from emodrift.measure.gradients import write_gradients
 from emodrift.measure.replies import write_replies, write_samples
 from emodrift.measure.responses import write_responses
 from emodrift.measure.session import Session
-from emodrift.models.allocation import keep_freed
 from emodrift.models.language_model import LanguageModel
 from emodrift.models.memory import TokenBudget
 from emodrift.models.precision import open_model
@@ -105,17 +103,14 @@ def measure_entries(
     """
     forward = TokenBudget(loading["batch_tokens"])
     backward = TokenBudget(math.ceil(loading["batch_tokens"] / GRADIENT_SHARE))
-    on_cpu = model.device.type == "cpu"
-    with keep_freed() if on_cpu else contextlib.nullcontext():
-        for entry in entries:
-            place = store / entry.place
-            what = f"{label}, {entry.context.get('part', entry.stage)}"
-            budget = backward if entry.stage == "gradients" else forward
-            partial = locate_partial(place)
-            session = Session(model, budget, what, partial, loading["recompute_blocks"])
-            logging.info("%s of %s", entry.stage, what)
-            with write_entry(place, entry.describe()) as out:
-                _measure(session, entry, store, out)
+    for entry in entries:
+        place = store / entry.place
+        what = f"{label}, {entry.context.get('part', entry.stage)}"
+        budget = backward if entry.stage == "gradients" else forward
+        session = Session(model, budget, what, locate_partial(place), loading["recompute_blocks"])
+        logging.info("%s of %s", entry.stage, what)
+        with write_entry(place, entry.describe()) as out:
+            _measure(session, entry, store, out)
 
 
 def _measure(session: Session, entry: Entry, store: Path, out: Path) -> None:
