@@ -9,7 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from emodrift.store.stamps import STAMPS, write_stamp
+from emodrift.store.locking import hold
+from emodrift.store.stamps import STAMPS, forget_incomplete, write_stamp
+
+PATIENCE = 600.0
+"""Seconds for which another run's publication is waited for."""
 
 
 def publish_study(
@@ -21,6 +25,8 @@ def publish_study(
     report: Path | None = None,
 ) -> None:
     """Copy figures, tables, audit and report to the study's folder and stamp it.
+
+    Where several runs publish at one time, one does and the others find it done.
 
     Parameters
     ----------
@@ -35,6 +41,20 @@ def publish_study(
     report
         Entry of the report; None of a benchmark, which has none.
     """
+    with hold(target, PATIENCE):
+        forget_incomplete(target)
+        if not (target / STAMPS / key).is_file():
+            _publish(index, tables, figures, target, key, report)
+
+
+def _publish(
+    index: Sequence[Mapping[str, Any]],
+    tables: Mapping[str, Path],
+    figures: Mapping[str, Path],
+    target: Path,
+    key: str,
+    report: Path | None,
+) -> None:
     drawn, listed, stamps = (target / n for n in ("figures", "tables", STAMPS))
     for folder in (drawn, listed, stamps):
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,21 +7,17 @@ written is done without; the log says so.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_file, digest_value
 from emodrift.store.files import write_atomically
-
-SECONDS_FOR_LOCK = 20.0
+from emodrift.store.locking import hold
 
 
 class Memory:
@@ -54,7 +50,7 @@ class Memory:
         if self.path is None or not self._learnt:
             return
         try:
-            with _lock(self.path):
+            with hold(self.path):
                 together = (_read(self.path) or {}) | self._learnt
                 write_atomically(self.path, json.dumps(together, indent=0, sort_keys=True))
         except EmodriftError as error:
@@ -126,18 +122,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return known if isinstance(known, dict) else None
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One writer at a time; a lock that cannot be had is done without, at the cost of memory."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=SECONDS_FOR_LOCK)
-    except (OSError, NotImplementedError, Timeout) as error:
-        logging.debug("no lock of %s (%s)", path, error)
-    try:
-        yield
-    finally:
-        lock.release()
