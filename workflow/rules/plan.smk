@@ -52,8 +52,11 @@ def list_manifests(entries):
 
 
 def entry(stage):
-    """Output: the manifest of an entry of a stage."""
-    return f"results/store/{stage}/{{key}}/{MANIFEST}"
+    """Output: the manifest of an entry of a stage.
+
+    It is not removed before a job begins: another run may have finished the entry meanwhile.
+    """
+    return update(f"results/store/{stage}/{{key}}/{MANIFEST}")
 
 
 def needed(name):

@@ -59,7 +59,7 @@ rule publication:
         tables=needed("tables"),
         figures=needed("figures"),
     output:
-        f"{PUBLISHED}/.published/{{key}}",
+        update(f"{PUBLISHED}/.published/{{key}}"),
     log:
         "results/logs/publication/{key}.log",
     group:

@@ -56,8 +56,8 @@ def open_job(snakemake: Any) -> Iterator[Job]:
     """Unpack Snakemake's job object and write its entry.
 
     An :class:`EmodriftError` ends the job with one line and no traceback, and with a note that
-    another try is useless (:func:`spare_retries`). Where downloads are not kept, weights that the
-    job was the last to need are deleted.
+    another try is useless (:func:`spare_retries`). One whose entry is there by now ends well. Where
+    downloads are not kept, weights that the job was the last to need are deleted.
     """
     entry = dict(snakemake.params.entry)
     final = Path(str(snakemake.output[0])).parent
@@ -66,6 +66,9 @@ def open_job(snakemake: Any) -> Iterator[Job]:
     log = Path(str(snakemake.log[0])) if snakemake.log else None
     _log_to(log)
     logging.info("%s: %s", entry["stage"], entry["label"])
+    if entry_exists(final):
+        logging.info("another run has made it meanwhile")
+        raise SystemExit(0)
     try:
         note_downloads(needs, store, f"{entry['stage']}/{entry['key']}")
         with _unpack(entry, store) as job:
