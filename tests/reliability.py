@@ -152,8 +152,8 @@ FAULTS = {
         Fault(
             "a run told to end (SIGTERM), then finished by two runs at a time and, with other "
             "code, by another study on the same store; times of files hours ahead and behind",
-            "no run deletes what another has finished; the tables are those of a study that is left "
-            "alone; nothing is made anew for its time",
+            "no run deletes what another has finished; the tables are those of a study that is "
+            "left alone; nothing is made anew for its time",
             "workflow/test_sharing.py",
         ),
     ),
