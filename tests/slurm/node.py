@@ -147,6 +147,7 @@ class Node:
     def hang(self, job: str) -> None:
         """Stop the processes of a job where they are, and leave it a minute in all."""
         self.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        self._wait(lambda: f"{job}.0" in self.ask("squeue", "-hs", "-j", job, "-o", "%i"), "a step")
         self.ask("scancel", "--signal=STOP", job)
 
     def fail(self) -> None:
