@@ -108,8 +108,9 @@ def test_jobs_survive_a_queue_nodes_that_are_drained_or_fail_and_a_new_controlle
 
 
 def test_a_job_whose_time_is_up_is_tried_again_with_more(node, on_cluster):
+    """A visit has four hours and vectors, in the same job, half an hour; then twice as much."""
     _, _, disturbed = on_cluster
-    assert node.show(disturbed.again, "%l") == "8:00:00"
+    assert node.show(disturbed.again, "%l") == "9:00:00"
 
 
 def test_a_job_that_outgrows_its_memory_is_tried_again_with_more(node, on_cluster):
