@@ -17,7 +17,6 @@ from emodrift.corpus.reading import PARTS
 from emodrift.cost.ahead import plan_ahead, write_stand_ins
 from emodrift.cost.ledger import Ledger
 from emodrift.cost.pace import (
-    TRAINED,
     UNCOUNTABLE,
     Pace,
     finds_gpu,
@@ -29,17 +28,18 @@ from emodrift.cost.work import Work
 from emodrift.plan.declarations import list_stages
 from emodrift.plan.entries import JOBS, TOGETHER, Plan
 from emodrift.plan.measurements import CODE, SOURCES
+from emodrift.plan.needs import TRAINING
 from emodrift.store.downloads import format_size
 from emodrift.store.entry import MANIFEST, Entry, entry_exists
 from emodrift.store.files import measure_size
 
-MEASURED = (*CODE, *TRAINED)
+MEASURED = (*CODE, *TRAINING)
 """Stages whose work is counted."""
 STARTING, LOADING, OTHERWISE, ASIDE = 4.0, 8.0, 6.0, 0.5
 """Seconds of a core: a job's start; loading a checkpoint; what was never made here without a model,
 by a job of its own, and by one that makes several.
 """
-THREADS = {"training-base": 2, "training": 2}
+THREADS = dict.fromkeys(TRAINING, 2)
 """Cores that a stage's job takes, where it is not one."""
 LOOKED_AT = 40
 """Finished entries of a stage from which time and size are judged."""
@@ -288,7 +288,7 @@ def _count(plan: Plan, folder: Path) -> Counted:
     ways: dict[str, Callable[[], Work]] = {
         entry.place: partial(ledger.count_training, entry)
         for entry in plan.entries.values()
-        if entry.stage in TRAINED and not entry_exists(plan.store / entry.place)
+        if entry.stage in TRAINING and not entry_exists(plan.store / entry.place)
     }
     loaded: set[str] = set()
     dropped: set[str] = set()
@@ -342,7 +342,7 @@ def _judge(entry: Entry, job: str, habit: Habit, work: Work | None, pace: Pace |
     seconds = habit.seconds
     if work is not None:
         seconds = pace.judge(entry.stage, work) if pace else None
-        if seconds is not None and entry.stage in TRAINED:
+        if seconds is not None and entry.stage in TRAINING:
             seconds += THREADS[entry.stage] * (STARTING + LOADING)
     elif entry.stage == "visit":
         seconds = STARTING + LOADING * len(entry.context["checkpoints"])

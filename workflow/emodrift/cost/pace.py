@@ -15,14 +15,13 @@ from emodrift.cost.ledger import Ledger
 from emodrift.cost.shapes import Shape, read_size
 from emodrift.cost.work import Work
 from emodrift.errors import EmodriftError
+from emodrift.plan.needs import TRAINING
 from emodrift.store.entry import MANIFEST, Entry, read_manifest
 
 EFFICIENCY = {False: 0.6, True: 0.55}
 """Operations of a measurement in the time of one of the probe, in float32 and in mixed precision;
 `python -m benchmarks.cost` measures it, docs/engine.md.
 """
-TRAINED = ("training-base", "training")
-"""Stages of the study's own training."""
 OF_TRAINING = 0.7
 """Operations of a training in the time of one of a measurement."""
 PROBED = 1.5
@@ -52,7 +51,7 @@ class Pace(NamedTuple):
         if stage in self.learned:
             return self.learned[stage] * work.operations
         seconds = work.reading / self.reading + work.writing / self.writing
-        reached = self.efficiency * (OF_TRAINING if stage in TRAINED else 1)
+        reached = self.efficiency * (OF_TRAINING if stage in TRAINING else 1)
         return seconds * self.cores / reached
 
 

@@ -14,7 +14,7 @@ from emodrift.cost.estimate import (
     format_minutes,
     makes_others,
 )
-from emodrift.cost.pace import TRAINED
+from emodrift.plan.needs import TRAINING
 from emodrift.store.entry import entry_exists, read_manifest
 
 TRUST = 60.0
@@ -94,7 +94,7 @@ class Progress:
         """Seconds of a core that each task that is left takes, by what its stage took so far."""
         factors = {}
         for stage in {task.stage for task in self.tasks.values()}:
-            alike = [t for t in self.done.values() if (t.stage in TRAINED) == (stage in TRAINED)]
+            alike = [t for t in self.done.values() if (t.stage in TRAINING) == (stage in TRAINING)]
             overall = self._correct(alike, 1.0)
             factors[stage] = self._correct((t for t in alike if t.stage == stage), overall)
         return [task.assumed * factors[task.stage] for task in self.tasks.values()]

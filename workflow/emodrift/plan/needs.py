@@ -41,6 +41,7 @@ COPIES = 3
 OF_TABLES = 2 * MEGABYTE
 """Rows of tables for each checkpoint."""
 TRAINING = ("training", "training-base")
+"""Stages of the study's own training of a chat model."""
 FITTING = ("fitting", "lock")
 SUMMARIES = frozenset(stage.name for stage in list_stages().values()) - {"indicators"}
 OPTIMISED = 4

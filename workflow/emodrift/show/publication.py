@@ -43,33 +43,23 @@ def publish_study(
     """
     with hold(target, PATIENCE):
         forget_incomplete(target)
-        if not (target / STAMPS / key).is_file():
-            _publish(index, tables, figures, target, key, report)
-
-
-def _publish(
-    index: Sequence[Mapping[str, Any]],
-    tables: Mapping[str, Path],
-    figures: Mapping[str, Path],
-    target: Path,
-    key: str,
-    report: Path | None,
-) -> None:
-    drawn, listed, stamps = (target / n for n in ("figures", "tables", STAMPS))
-    for folder in (drawn, listed, stamps):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    for name, entry in figures.items():
-        for file in sorted(entry.glob("figure.*")):
-            shutil.copyfile(file, drawn / f"{name}{file.suffix}")
-    for entry in tables.values():
-        for table in sorted(entry.glob("*.parquet")):
-            frame = pd.read_parquet(table)
-            frame.to_csv(listed / f"{table.stem}.csv", index=False, float_format="%.6g")
-    if report:
-        shutil.copyfile(report / "report.html", target / "report.html")
-        audited = tables.get("evals", tables["indicators"])
-        shutil.copyfile(audited / "audit.json", target / "audit.json")
-    pd.DataFrame(index).to_csv(target / "index.csv", index=False)
-    published = (*([report] if report else []), *tables.values(), *figures.values())
-    write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
+        if (target / STAMPS / key).is_file():
+            return
+        drawn, listed, stamps = (target / n for n in ("figures", "tables", STAMPS))
+        for folder in (drawn, listed, stamps):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        for name, entry in figures.items():
+            for file in sorted(entry.glob("figure.*")):
+                shutil.copyfile(file, drawn / f"{name}{file.suffix}")
+        for entry in tables.values():
+            for table in sorted(entry.glob("*.parquet")):
+                frame = pd.read_parquet(table)
+                frame.to_csv(listed / f"{table.stem}.csv", index=False, float_format="%.6g")
+        if report:
+            shutil.copyfile(report / "report.html", target / "report.html")
+            audited = tables.get("evals", tables["indicators"])
+            shutil.copyfile(audited / "audit.json", target / "audit.json")
+        pd.DataFrame(index).to_csv(target / "index.csv", index=False)
+        published = (*([report] if report else []), *tables.values(), *figures.values())
+        write_stamp(stamps / key, (f"{e.parent.name}/{e.name}" for e in published))
