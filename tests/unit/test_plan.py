@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -116,11 +117,21 @@ def test_away_from_the_reference_gradients_begin_at_the_locked_layer(plan):
 
 
 @pytest.mark.parametrize(
-    ("measurements", "jobs"), [(SHARING // 3, [3, 3]), (SHARING // 2 + 1, [1] * 6)]
+    ("measurements", "hidden", "jobs"),
+    [
+        (SHARING // 3, 16, [3, 3]),
+        (SHARING // 2 + 1, 16, [1] * 6),
+        (1, 16, [6]),
+        (1, 1400, [5, 1]),
+        (1, 2048, [2, 2, 2]),
+        (1, 4096, [1] * 6),
+    ],
 )
-def test_small_checkpoints_share_jobs_where_little_is_asked_of_them(plan, measurements, jobs):
+def test_checkpoints_share_jobs_where_little_is_measured(plan, measurements, hidden, jobs):
+    """The larger they are, the fewer of them."""
     entries = dict.fromkeys(map(str, range(measurements)))
-    asked = [Asked(checkpoint, {}, entries) for checkpoint in plan(6).checkpoints]
+    checkpoints = (replace(c, layers=4, hidden=hidden) for c in plan(6).checkpoints)
+    asked = [Asked(checkpoint, {}, entries) for checkpoint in checkpoints]
     assert [len(job) for job in share_jobs(asked, keep_downloads=True)] == jobs
 
 

@@ -160,8 +160,8 @@ def verify_packing(dialogues: Dialogues, budget: TokenBudget) -> Dialogues:
 def score_replies(dialogues: Dialogues, last: Tensor, rows: Rows) -> Tensor:
     """Class scores of prompts, nats; see :func:`score_classes`.
 
-    The LM head runs over a few prompts at a time, and once more for their gradient, so that the
-    logits of a whole batch are never held.
+    Where a batch has more logits than may be held, the LM head runs over a few prompts at a time,
+    and once more for their gradient.
 
     Parameters
     ----------
@@ -185,12 +185,10 @@ def score_replies(dialogues: Dialogues, last: Tensor, rows: Rows) -> Tensor:
 
     vocabulary = model.network.config.get_text_config().vocab_size
     at_a_time = max(1, HELD_LOGITS // (len(tree.reader) * vocabulary))
-    return torch.cat(
-        [
-            checkpoint(score, some, use_reentrant=False) if some.requires_grad else score(some)
-            for some in hidden.split(at_a_time)
-        ]
-    )
+    parts = hidden.split(at_a_time)
+    if len(parts) > 1 and hidden.requires_grad:
+        return torch.cat([checkpoint(score, some, use_reentrant=False) for some in parts])
+    return torch.cat([score(some) for some in parts])
 
 
 def score_classes(logits: Tensor, tree: Tree, phrasing_score: str) -> Tensor:

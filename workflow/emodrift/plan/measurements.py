@@ -34,11 +34,13 @@ SOURCES = ("contrasts", "phrasings", "lock", "discovery")
 """Entries that measurements read."""
 TEXTS = ("stories", "neutral", "controls")
 SMALL = 2e7
-"""Checkpoints with fewer weights than this in their blocks share a job: loading the libraries takes
-longer than measuring them.
+"""A measurement counts as one where a checkpoint has fewer weights than this in its blocks, and as
+so many times more where it has more.
 """
 SHARING = 24
-"""Measurements of small checkpoints in one job, if it has more than one checkpoint."""
+"""Measurements in one job, if it has more than one checkpoint: loading the libraries takes as long
+as several of them.
+"""
 
 
 @dataclass
@@ -236,7 +238,7 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
     Parameters
     ----------
     sharing
-        Measurements of small checkpoints in one job.
+        Measurements in one job of several checkpoints.
     """
     kept = plan.study.compute.keep_downloads
     for group in share_jobs(list(desk.sampled.values()), kept, sharing):
@@ -249,7 +251,7 @@ def plan_visits(plan: Plan, desk: Desk, sharing: int = SHARING) -> None:
 def share_jobs(
     asked: Sequence[Asked], keep_downloads: bool, sharing: int = SHARING
 ) -> list[list[Asked]]:
-    """Checkpoints by job: small ones together, all ways of loading one together.
+    """Checkpoints by job: several where little is measured, all ways of loading one together.
 
     Downloads that are not kept are each measured, and deleted, by a job of their own.
     """
@@ -257,25 +259,26 @@ def share_jobs(
     for one in asked:
         of_checkpoint.setdefault(one.checkpoint.digest, []).append(one)
     alone: list[list[Asked]] = []
-    small: list[list[Asked]] = []
-    for ways in of_checkpoint.values():
-        (small if _may_share(ways[0].checkpoint, keep_downloads) else alone).append(ways)
     together: list[list[Asked]] = []
-    for ways in small:
-        if together and _count_entries([*together[-1], *ways]) <= sharing:
+    left = 0.0
+    for ways in of_checkpoint.values():
+        size = _count_measurements(ways)
+        if size > sharing or (ways[0].checkpoint.downloads and not keep_downloads):
+            alone.append(ways)
+        elif size <= left:
             together[-1] += ways
+            left -= size
         else:
             together.append([*ways])
+            left = sharing - size
     return [*alone, *together]
 
 
-def _count_entries(asked: Sequence[Asked]) -> int:
-    return sum(len(one.entries) for one in asked)
-
-
-def _may_share(checkpoint: Checkpoint, keep_downloads: bool) -> bool:
-    small = 12 * checkpoint.layers * checkpoint.hidden**2 < SMALL
-    return small and (keep_downloads or not checkpoint.downloads)
+def _count_measurements(ways: Sequence[Asked]) -> float:
+    """Measurements of one checkpoint, in those of a small one."""
+    checkpoint = ways[0].checkpoint
+    weights = 12 * checkpoint.layers * checkpoint.hidden**2
+    return max(1.0, weights / SMALL) * sum(len(one.entries) for one in ways)
 
 
 def _plan_visit(plan: Plan, group: Sequence[Asked], earlier: tuple[Entry, ...]) -> Entry | None:

@@ -15,6 +15,11 @@ SAME = {
         "emodrift.models.blocks:find_tolerance",
         "982c66b16e7682e5aa75b75a1e3e25821dbb6587",
     ): "c0333ad194f0f6dd32f113b2e88b97877b7bea72",
+    # Logits are computed once, not twice, where they may be held: the same bits.
+    (
+        "emodrift.measure.dialogues:score_replies",
+        "c2f8d3252731b4b4c45237653a7db4535e6a3b37",
+    ): "5905ed8b2c28cfdedb6978ffcb8b545a1f3ed421",
 }
 """(definition, its digest) -> the digest on which keys rest."""
 
