@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from accelerate import dispatch_model
+from torch.utils.checkpoint import checkpoint
 
 from emodrift.measure.dialogues import Dialogues, run_rows, score_replies, verify_packing
 from emodrift.measure.gradients import Question, differentiate_prompts
@@ -98,6 +99,30 @@ def test_a_row_for_each_reply_gives_what_a_packed_row_gives(kind, positions, pro
     )
     for one, other in zip(packed, spread, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
+
+
+def test_logits_that_may_not_be_held_are_computed_again_with_the_same_result(
+    prompts, tree, monkeypatch
+):
+    model = build_model("llama")
+    again = []
+
+    def recompute(*given, **options):
+        again.append(given)
+        return checkpoint(*given, **options)
+
+    def differentiate():
+        session = Session(model, TokenBudget(10_000), "x")
+        question = Question([(0, 0), (2, 1), (3, 0)], "reply")
+        return differentiate_prompts(pose(model, prompts, tree), question, session)
+
+    monkeypatch.setattr("emodrift.measure.dialogues.checkpoint", recompute)
+    held = differentiate()
+    assert not again
+    monkeypatch.setattr("emodrift.measure.dialogues.HELD_LOGITS", 1)
+    for found, expected in zip(differentiate(), held, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert again
 
 
 @pytest.mark.parametrize("kind", ["mistral", "gemma4", "gpt2", "bloom", "mamba", "qwen3_5"])
