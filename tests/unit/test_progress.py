@@ -65,15 +65,24 @@ def test_a_short_task_that_took_ten_times_its_estimate_says_little_of_long_ones(
     assert progress.foresee(12.0) == pytest.approx(3600, rel=0.6)
 
 
-def test_training_that_took_twice_its_estimate_says_nothing_of_measuring():
-    trained = Task("training/0", "training/0", "training", None, 600.0, None)
+@pytest.mark.parametrize("stage", ["training", "samples"])
+def test_training_or_writing_that_took_twice_its_estimate_says_nothing_of_reading(stage):
+    other = Task(f"{stage}/0", f"{stage}/0", stage, None, 600.0, None)
     measured = [
         Task(f"gradients/{k}", f"visit/{k}", "gradients", None, 60.0, None) for k in range(40)
     ]
     progress = Progress(cores=2, started=0.0)
-    progress.expect([trained, *measured])
-    progress.note({trained.place: 1200.0}, 600.0)
+    progress.expect([other, *measured])
+    progress.note({other.place: 1200.0}, 600.0)
     assert progress.foresee(600.0) == pytest.approx(40 * 60 / 2, rel=0.1)
+
+
+def test_a_short_first_task_on_one_core_does_not_double_the_time_left():
+    tasks = [Task(f"gradients/{k}", f"visit/{k}", "gradients", None, 60.0, None) for k in range(80)]
+    progress = Progress(cores=2, started=0.0)
+    progress.expect([Task("contrasts/0", "contrasts/0", "contrasts", None, 5.0, None), *tasks])
+    progress.note({"contrasts/0": 5.0}, 35.0)
+    assert progress.foresee(35.0) == pytest.approx(40 * 60, rel=0.3)
 
 
 def test_progress_rises_to_100_percent():

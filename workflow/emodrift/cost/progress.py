@@ -17,10 +17,14 @@ from emodrift.cost.estimate import (
 from emodrift.plan.needs import TRAINING
 from emodrift.store.entry import entry_exists, read_manifest
 
+KINDS = dict.fromkeys(TRAINING, "training") | dict.fromkeys(("samples", "replies"), "writing")
+"""Stages that tell little of stages of another kind; all others read what is there."""
 TRUST = 60.0
 """Estimated seconds of a core after which what tasks took counts as much as their estimate."""
 RECENT = 300.0
 """Seconds over which it is judged how many cores are at work: a study may begin on one."""
+STEADY = 300.0
+"""Seconds of a core after which what was seen of that counts as much as that all of them are."""
 
 
 @dataclass
@@ -73,8 +77,8 @@ class Progress:
     def foresee(self, now: float) -> float:
         """Seconds until all is done.
 
-        What tasks of a stage took corrects the estimate of those to come, and of other stages by as
-        much as little is known of these; training tells nothing of measuring. Then the time that
+        What tasks of a stage took corrects the estimate of those to come, and of other stages of
+        its kind by as much as little is known of these. Then the time that
         has passed of late, against what was done in it, tells how many cores are at work. The
         longest job bounds the time left from below, for at the end it runs alone.
         """
@@ -86,7 +90,7 @@ class Progress:
         before = [point for point in self.course if point[0] <= finished - RECENT]
         since, known = before[-1] if before else (self.started, 0.0)
         passed = (finished - since) * self.cores
-        stretch = (passed + TRUST) / (done - known + TRUST)
+        stretch = (passed + STEADY) / (done - known + STEADY)
         left = max(rest * stretch / self.cores, find_longest(self.tasks.values(), each))
         return max(0.1 * left, left - (now - finished))
 
@@ -94,7 +98,7 @@ class Progress:
         """Seconds of a core that each task that is left takes, by what its stage took so far."""
         factors = {}
         for stage in {task.stage for task in self.tasks.values()}:
-            alike = [t for t in self.done.values() if (t.stage in TRAINING) == (stage in TRAINING)]
+            alike = [t for t in self.done.values() if KINDS.get(t.stage) == KINDS.get(stage)]
             overall = self._correct(alike, 1.0)
             factors[stage] = self._correct((t for t in alike if t.stage == stage), overall)
         return [task.assumed * factors[task.stage] for task in self.tasks.values()]

@@ -77,8 +77,8 @@ def count_differentiating(
 ) -> Work:
     """Scoring replies behind prompts, and a backward pass for each metric of a prompt's suite.
 
-    Weights bear no gradient, so that a backward pass costs what the blocks above the first layer
-    cost forward; the LM head is run once more for it.
+    Weights bear no gradient, so that a backward pass costs what the LM head and the blocks above the
+    first layer cost forward.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def count_differentiating(
         rows = length + replies.tokens
         tokens += rows
         operations += 2.0 * rows * (shape.weights + passes * above)
-        operations += 2.0 * (1 + replies.tokens) * shape.head * (1 + 2 * passes)
+        operations += 2.0 * (1 + replies.tokens) * shape.head * (1 + passes)
     values = sum(turns) * (shape.layers + 1 - first_layer) * shape.hidden
     return Work(len(lengths), tokens, operations, 0, HALF * values)
 
