@@ -77,8 +77,8 @@ def count_differentiating(
 ) -> Work:
     """Scoring replies behind prompts, and a backward pass for each metric of a prompt's suite.
 
-    Weights bear no gradient, so that a backward pass costs what the LM head and the blocks above the
-    first layer cost forward.
+    Weights bear no gradient, so that a backward pass costs what the LM head and the blocks above
+    the first layer cost forward.
 
     Parameters
     ----------
