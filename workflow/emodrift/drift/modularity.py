@@ -37,7 +37,7 @@ def measure_modularity(effects: np.ndarray, named: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        (...): M = Σ_named z² / Σ z². docs/effects.md, "Modularity".
+        (...): M = Σ_named z² / Σ z², NaN where nothing is moved. docs/effects.md, "Modularity".
 
     Examples
     --------
@@ -45,7 +45,8 @@ def measure_modularity(effects: np.ndarray, named: np.ndarray) -> np.ndarray:
     0.9
     """
     energy = effects**2
-    return (energy * named).sum(-1) / energy.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return (energy * named).sum(-1) / energy.sum(-1)
 
 
 def measure_entanglement(effects: np.ndarray) -> np.ndarray:

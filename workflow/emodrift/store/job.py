@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,5 +181,6 @@ def _log_to(path: Path | None) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers
     )
+    warnings.filterwarnings("ignore", category=FutureWarning)  # what libraries tell each other
     for chatty in ("httpx", "httpx2", "urllib3", "filelock", "matplotlib", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
