@@ -194,13 +194,13 @@ def test_a_visit_is_made_again_when_one_of_its_measurements_is_gone(plan):
     assert [entry_exists(visit) for visit in visits] == [True, False]
 
 
-def test_scratch_of_a_job_that_was_killed_when_it_had_made_all_is_cleared(plan):
+@pytest.mark.parametrize("stage", ["visit", "lock"])
+def test_scratch_of_a_job_that_was_killed_when_all_was_made_is_cleared(plan, stage):
     planned = settle(plan)
     for entry in planned.entries.values():
         if entry.stage in MEASURED:
             write_stand_in(planned, entry)
-    visit = planned.store / planned.of_stage("visit")[0].place
-    living = name_scratch(visit)
+    living = name_scratch(planned.store / planned.of_stage(stage)[0].place)
     dead = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
     for scratch in (living, dead):
         scratch.mkdir(parents=True)

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +34,12 @@ def edit(path, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
+
+
+def draw_figures(study, check=True):
+    """What `make figures` does."""
+    command = [sys.executable, "-m", "emodrift.cli", "figures", "config/study.yaml"]
+    return subprocess.run(command, check=check, capture_output=True, text=True, **study.place)
 
 
 def list_measured(study):
@@ -240,10 +248,17 @@ def test_a_figures_colour_and_an_edited_figure_module_redraw_those_figures(study
     edit(path, "SIGNIFICANT = 0.05", "SIGNIFICANT = 0.04")
     before = set((study.folder / "results/store/figure").iterdir())
     assert study.list_jobs() == SHOWN
-    study.run("--until", "figures")
+    draw_figures(study)
     drawn = set((study.folder / "results/store/figure").iterdir()) - before
     names = {json.loads((folder / "figure.json").read_text())["name"] for folder in drawn}
     assert names == {"layer_map", "drift_trajectories"}
+    assert study.list_jobs() == {}
+
+
+def test_figures_of_a_study_that_lacks_tables_are_not_drawn(study):
+    save_checkpoint(study.folder / "runs/sft/checkpoint-20", seed=20, step=20)
+    refused = draw_figures(study, check=False)
+    assert refused.returncode == 1 and "is not finished; run it" in refused.stderr
 
 
 def test_two_swapped_values_rerun_what_they_feed(study):

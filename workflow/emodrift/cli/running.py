@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +16,15 @@ from emodrift.cli.console import format_seconds, print_table
 from emodrift.cli.study import DEFAULT, RESULTS, Config, open_plan, open_study
 from emodrift.errors import EmodriftError
 
+if TYPE_CHECKING:
+    from emodrift.plan.entries import Plan
+
 ROOT = Path(__file__).parents[3]
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 LABELS_NAMED = 3
+NOT_FINISHED = "study {} is not finished; run it: emodrift run CONFIG"
+SHOWN = ("figure", "figures", "report")
+"""Stages of what is shown of a study whose tables are there."""
 
 
 def plan_run(config: Config = DEFAULT) -> None:
@@ -158,9 +164,9 @@ def draw_figures(
     if flags and (figure or not of_study):
         raise typer.BadParameter(f"{' '.join(flags)} is for Snakemake, which does not run here")
     if of_study:
-        rules = ["--allowed-rules", "figures", "report", "publication"]
         if not figure:
-            raise typer.Exit(call_snakemake(source, [*rules, *flags]))
+            refuse_unfinished(open_plan(source))
+            raise typer.Exit(call_snakemake(source, flags))
         drawn = draw_named(source, figure, out)
     else:
         from emodrift.exports.bundle import draw_bundle
@@ -200,9 +206,7 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
         if not plan.publication or not all(
             entry_exists(plan.store / entry.place) for entry in known[name].list_inputs()
         ):
-            raise EmodriftError(
-                f"study {plan.study.name} is not finished; run it: emodrift run CONFIG"
-            )
+            raise EmodriftError(NOT_FINISHED.format(plan.study.name))
     draw_missing([known[name].describe() for name in names], plan.store)
     out.mkdir(parents=True, exist_ok=True)
     return [
@@ -210,6 +214,20 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
         for name in names
         for file in sorted((plan.store / known[name].place).glob("figure.*"))
     ]
+
+
+def refuse_unfinished(plan: Plan) -> None:
+    """Refuse a study that lacks more than what is shown of it.
+
+    Raises
+    ------
+    EmodriftError
+        Its tables are not there yet.
+    """
+    from emodrift.cost.estimate import list_missing
+
+    if plan.publication is None or any(e.stage not in SHOWN for e in list_missing(plan)):
+        raise EmodriftError(NOT_FINISHED.format(plan.study.name))
 
 
 COMMANDS: dict[Any, dict[str, Any]] = {

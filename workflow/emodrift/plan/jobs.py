@@ -55,10 +55,10 @@ def run_job(plan: Plan, entry: Entry, threads: int = 1) -> None:
 def forget_unmade(plan: Plan) -> None:
     """Remove the entry of a job some of whose makings are gone, so that it runs again.
 
-    Scratch of such jobs goes, too: one that was killed when it had made all runs no more.
+    Scratch of dead processes goes, too: a job that was killed when all was made runs no more.
     """
     for place in plan.list_unfinished():
         if entry_exists(plan.store / place):
             shutil.rmtree(plan.store / place)
-    for stage in {maker.stage for maker in plan.makers.values()}:
+    for stage in {entry.stage for entry in plan.entries.values()}:
         clear_scratch(plan.store / stage)
