@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from emodrift.show.drawing import Drawing
@@ -20,7 +21,7 @@ from emodrift.show.wording import count, join, span
 
 READS = {"drift": ("drift", "direction_nulls")}
 CHAPTER = "direction"
-COLUMNS, HEIGHT, AROUND = 3, 2.35, 0.75
+COLUMNS, HEIGHT, AROUND = 3, 2.45, 0.75
 """Of a row, inches: at the least, and what is around its axes."""
 SIGNIFICANT = 0.05
 
@@ -58,7 +59,7 @@ def draw(tables: Mapping[str, pd.DataFrame], scene: Scene) -> Drawing:
         label_ends(axes, ends, height - AROUND)
     for axes in grid[:, 0]:
         axes.set_ylabel("cosine with the reference,\ncorrected for sampling noise")
-    _explain(grid.flat[0], scene, bool(len(sound)))
+    _explain(figure, bool(len(sound)))
     shown = pd.concat(
         [drift[drift["run"].isin([*runs, *scene.banded(drift["run"])])], nulls.assign(kind="null")]
     )
@@ -115,8 +116,8 @@ def _draw_lines(
     return ends
 
 
-def _explain(axes: Axes, scene: Scene, sound: bool) -> None:
-    """Name the bands in the lower left of the first panel, where curves seldom are."""
+def _explain(figure: Figure, sound: bool) -> None:
+    """Name the bands, below all panels."""
     rows: list[tuple[str, dict[str, Any]]] = [("noise floor", {"color": "0.2", "alpha": 0.35})]
     if sound:
         rows.append(("sound runs", {"color": "0.45", "alpha": 0.35}))
@@ -124,7 +125,9 @@ def _explain(axes: Axes, scene: Scene, sound: bool) -> None:
         ("shuffled labels", {"facecolor": "none", "edgecolor": FAINT, "hatch": "/////", "lw": 0})
     )
     handles = [Patch(label=label, **look) for label, look in rows]
-    axes.legend(handles=handles, loc="lower left", handleheight=0.8, labelcolor=GREY)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=3, handleheight=0.8, labelcolor=GREY
+    )
 
 
 def _describe(drift: pd.DataFrame, nulls: pd.DataFrame, runs: list[str], scene: Scene) -> str:
