@@ -78,9 +78,9 @@ class Progress:
         """Seconds until all is done.
 
         What tasks of a stage took corrects the estimate of those to come, and of other stages of
-        its kind by as much as little is known of these. Then the time that
-        has passed of late, against what was done in it, tells how many cores are at work. The
-        longest job bounds the time left from below, for at the end it runs alone.
+        its kind by as much as little is known of these. Then the time that has passed of late,
+        against what was done in it, tells how many cores are at work. The longest job bounds the
+        time left from below, for at the end it runs alone.
         """
         each = self._judge_rest()
         rest = sum(each)
