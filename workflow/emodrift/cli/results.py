@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from emodrift.cli.console import count, print_table
-from emodrift.cli.study import DEFAULT, RESULTS, Config, find_published, open_plan, open_study
+from emodrift.cli.study import (
+    DEFAULT,
+    RESULTS,
+    Config,
+    find_published,
+    open_plan,
+    open_study,
+    require_made,
+)
 from emodrift.errors import EmodriftError
 
 if TYPE_CHECKING:
@@ -104,14 +112,12 @@ def export_study(
     Layers are converted to what each tool counts.
     """
     plan = open_plan(config)
-    if plan.publication is None:
-        raise EmodriftError(f"study {plan.study.name} is not finished; run it: emodrift run CONFIG")
+    publication = require_made(plan)
     out = out or RESULTS / plan.study.name / "exports"
     if form is Format.TABLES:
         from emodrift.exports.tables import export_tables
 
-        summaries = plan.publication.list_inputs()
-        written = export_tables(plan.study.name, summaries, plan.store, out)
+        written = export_tables(plan.study.name, publication.list_inputs(), plan.store, out)
     else:
         written = _export_vectors(plan, form, out, strength)
     print(f"Wrote {count(len(written), 'file')} in {out}/.")

@@ -8,23 +8,17 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from emodrift.cli.console import format_seconds, print_table
-from emodrift.cli.study import DEFAULT, RESULTS, Config, open_plan, open_study
+from emodrift.cli.study import DEFAULT, RESULTS, Config, open_plan, open_study, require_made
 from emodrift.errors import EmodriftError
-
-if TYPE_CHECKING:
-    from emodrift.plan.entries import Plan
 
 ROOT = Path(__file__).parents[3]
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 LABELS_NAMED = 3
-NOT_FINISHED = "study {} is not finished; run it: emodrift run CONFIG"
-SHOWN = ("figure", "figures", "report")
-"""Stages of what is shown of a study whose tables are there."""
 
 
 def plan_run(config: Config = DEFAULT) -> None:
@@ -165,7 +159,10 @@ def draw_figures(
         raise typer.BadParameter(f"{' '.join(flags)} is for Snakemake, which does not run here")
     if of_study:
         if not figure:
-            refuse_unfinished(open_plan(source))
+            from emodrift.store.entry import list_entries_in
+
+            plan = open_plan(source)
+            require_made(plan, list_entries_in(require_made(plan).inputs["tables"]))
             raise typer.Exit(call_snakemake(source, flags))
         drawn = draw_named(source, figure, out)
     else:
@@ -193,20 +190,17 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
         The study has no figure of that name, or not yet the tables that it is drawn from.
     """
     from emodrift.show.figure import draw_missing
-    from emodrift.store.entry import entry_exists
 
     plan = open_plan(config)
+    require_made(plan)
     known = {entry.params["name"]: entry for entry in plan.of_stage("figure")}
     for name in names:
-        if plan.publication and name not in known:
+        if name not in known:
             raise EmodriftError(
                 f"--figure: {name!r} is no figure of study {plan.study.name}; known: "
                 f"{', '.join(known)}"
             )
-        if not plan.publication or not all(
-            entry_exists(plan.store / entry.place) for entry in known[name].list_inputs()
-        ):
-            raise EmodriftError(NOT_FINISHED.format(plan.study.name))
+        require_made(plan, known[name].list_inputs())
     draw_missing([known[name].describe() for name in names], plan.store)
     out.mkdir(parents=True, exist_ok=True)
     return [
@@ -214,20 +208,6 @@ def draw_named(config: Path, names: list[str], out: Path) -> list[Path]:
         for name in names
         for file in sorted((plan.store / known[name].place).glob("figure.*"))
     ]
-
-
-def refuse_unfinished(plan: Plan) -> None:
-    """Refuse a study that lacks more than what is shown of it.
-
-    Raises
-    ------
-    EmodriftError
-        Its tables are not there yet.
-    """
-    from emodrift.cost.estimate import list_missing
-
-    if plan.publication is None or any(e.stage not in SHOWN for e in list_missing(plan)):
-        raise EmodriftError(NOT_FINISHED.format(plan.study.name))
 
 
 COMMANDS: dict[Any, dict[str, Any]] = {

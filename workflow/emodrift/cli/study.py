@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,12 @@ from emodrift.errors import EmodriftError
 if TYPE_CHECKING:
     from emodrift.config.study import Study
     from emodrift.plan.entries import Plan
+    from emodrift.store.entry import Entry
 
 RESULTS = Path("results")
 STORE = RESULTS / "store"
 DEFAULT = Path("config/config.yaml")
+NOT_FINISHED = "study {} is not finished; run it: emodrift run CONFIG"
 
 Config = Annotated[Path, typer.Argument(help="The study's config.", show_default=True)]
 
@@ -44,7 +47,20 @@ def find_published(study: str, name: str) -> Path:
     """
     path = RESULTS / study / name
     if not path.is_file():
-        raise EmodriftError(
-            f"{path} is not there: study {study} is not finished; run it: emodrift run CONFIG"
-        )
+        raise EmodriftError(f"{path} is not there: {NOT_FINISHED.format(study)}")
     return path
+
+
+def require_made(plan: Plan, entries: Iterable[Entry] = ()) -> Entry:
+    """The publication of a study whose plan is known to its end and that has some entries.
+
+    Raises
+    ------
+    EmodriftError
+        The study is not finished.
+    """
+    from emodrift.store.entry import entry_exists
+
+    if plan.publication is None or not all(entry_exists(plan.store / e.place) for e in entries):
+        raise EmodriftError(NOT_FINISHED.format(plan.study.name))
+    return plan.publication
