@@ -174,7 +174,8 @@ def run_job(folder, error, name="visit/abc"):
     return job
 
 
-def test_of_some_entries_those_that_are_missing_are_made(tmp_path):
+@pytest.mark.parametrize("processes", [1, 3])
+def test_of_some_entries_those_that_are_missing_are_made(tmp_path, processes):
     described = [
         {"stage": "vectors", "key": key, "params": {"seed": 1}, "context": {"locations": []}}
         | {"inputs": {"texts": ["activations/x"]}, "label": f"step {key}", "code": ""}
@@ -190,11 +191,27 @@ def test_of_some_entries_those_that_are_missing_are_made(tmp_path):
             raise EmodriftError("not to be fitted")
 
     with pytest.raises(EmodriftError, match=r"^vectors of step 0c: not to be fitted$"):
-        make_missing(described, tmp_path, make)
+        make_missing(described, tmp_path, make, processes)
     assert (tmp_path / "vectors/0a/made").read_text() == "step 0a"
     assert (tmp_path / "vectors/0d/made").read_text() == "step 0d"
     assert "label" not in read_manifest(tmp_path / "vectors/0a")
     assert not (tmp_path / "vectors/0b/made").exists() and not (tmp_path / "vectors/0c").exists()
+
+
+def test_a_process_that_crashes_fails_the_job_and_not_what_others_make(tmp_path):
+    described = [
+        {"stage": "figure", "key": key, "params": {}, "context": {}, "inputs": {}}
+        | {"label": key, "code": ""}
+        for key in ("0a", "0b")
+    ]
+
+    def make(job):
+        if job.label == "0a":
+            os._exit(9)
+
+    with pytest.raises(RuntimeError, match="crashed"):
+        make_missing(described, tmp_path, make, processes=2)
+    assert not (tmp_path / "figure/0a").exists() and (tmp_path / "figure/0b").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ rule organism:
         entry("organism"),
     log:
         "results/logs/organism/{key}.log",
+    group:
+        "organisms"
     threads: lambda wildcards: 1 if find_entry(wildcards).inputs else 2
     resources:
         mem_mb=memory,

@@ -17,7 +17,8 @@ rule figures:
     log:
         "results/logs/figures/{key}.log",
     group:
-        "shown"
+        "summaries"
+    threads: 4
     resources:
         mem_mb=memory,
         runtime=minutes(0.5),
@@ -40,7 +41,7 @@ rule report:
     log:
         "results/logs/report/{key}.log",
     group:
-        "shown"
+        "summaries"
     resources:
         mem_mb=memory,
         runtime=minutes(0.5),
@@ -63,7 +64,7 @@ rule publication:
     log:
         "results/logs/publication/{key}.log",
     group:
-        "shown"
+        "summaries"
     resources:
         mem_mb=memory,
         runtime=minutes(0.5),

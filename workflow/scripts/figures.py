@@ -6,7 +6,7 @@ from emodrift.show.figure import draw_missing
 from emodrift.store.job import open_job
 
 with open_job(snakemake) as job:
-    draw_missing(job.params["entries"], job.store)
+    draw_missing(job.params["entries"], job.store, snakemake.threads)
     (job.out / "images").mkdir()
     for entry in job.params["entries"]:
         drawn = job.store / entry["stage"] / entry["key"] / "figure.svg"

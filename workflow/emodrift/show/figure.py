@@ -17,7 +17,7 @@ from emodrift.show.figures import list_figures
 from emodrift.show.scene import Reference, Scene
 from emodrift.show.style import apply_style
 from emodrift.stage import OPTIONAL
-from emodrift.store.job import make_missing
+from emodrift.store.job import Job, make_missing
 
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
@@ -26,7 +26,7 @@ METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def draw_missing(figures: Iterable[Mapping[str, Any]], store: Path) -> None:
+def draw_missing(figures: Iterable[Mapping[str, Any]], store: Path, processes: int = 1) -> None:
     """Draw what is missing of some figures, each an entry of its own.
 
     Parameters
@@ -35,8 +35,14 @@ def draw_missing(figures: Iterable[Mapping[str, Any]], store: Path) -> None:
         Entries as plain values; ``params`` and ``inputs`` are arguments of :func:`draw_figure`.
     store
         Root of the store.
+    processes
+        How many draw.
     """
-    make_missing(figures, store, lambda job: draw_figure(**job.params, **job.inputs, out=job.out))
+
+    def make(job: Job) -> None:
+        draw_figure(**job.params, **job.inputs, out=job.out)
+
+    make_missing(figures, store, make, processes)
 
 
 def draw_figure(

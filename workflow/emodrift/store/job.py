@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,7 +86,10 @@ def open_job(snakemake: Any) -> Iterator[Job]:
 
 
 def make_missing(
-    entries: Iterable[Mapping[str, Any]], store: Path, make: Callable[[Job], None]
+    entries: Iterable[Mapping[str, Any]],
+    store: Path,
+    make: Callable[[Job], None],
+    processes: int = 1,
 ) -> None:
     """Make what is missing of some entries; one that fails does not keep the others from it.
 
@@ -97,16 +101,31 @@ def make_missing(
         Root of the store.
     make
         Is called with each as a job of its own.
+    processes
+        How many share the work. They are forked, so nothing must have started threads that the work
+        needs; where the caller is killed, each ends with its share.
 
     Raises
     ------
     EmodriftError
         Some failed.
+    RuntimeError
+        A process crashed.
     """
+    missing = [e for e in entries if not entry_exists(store / e["stage"] / e["key"])]
+    shares = [missing[first::processes] for first in range(min(processes, len(missing)))]
+    if len(shares) > 1:
+        failures = _make_side_by_side(shares, store, make)
+    else:
+        failures = _make_each(missing, store, make)
+    raise_worst(failures, "entries")
+
+
+def _make_each(
+    entries: Iterable[Mapping[str, Any]], store: Path, make: Callable[[Job], None]
+) -> list[EmodriftError]:
     failures: list[EmodriftError] = []
     for entry in entries:
-        if entry_exists(store / entry["stage"] / entry["key"]):
-            continue
         what = f"{entry['stage']} of {entry['label']}"
         logging.info("%s", what)
         try:
@@ -115,7 +134,33 @@ def make_missing(
         except EmodriftError as error:
             logging.error("%s: %s", what, error)
             failures.append(type(error)(f"{what}: {error}"))
-    raise_worst(failures, "entries")
+    return failures
+
+
+def _make_side_by_side(
+    shares: Iterable[Iterable[Mapping[str, Any]]], store: Path, make: Callable[[Job], None]
+) -> list[EmodriftError]:
+    """Each share in a process, which waits for nothing from this one and so cannot be left over."""
+    context = multiprocessing.get_context("fork")
+    started = []
+    for share in shares:
+        receiver, sender = context.Pipe(duplex=False)
+
+        def work(share: Any = share, sender: Any = sender) -> None:
+            sender.send(_make_each(share, store, make))
+
+        process = context.Process(target=work)
+        process.start()
+        sender.close()
+        started.append((process, receiver))
+    failures = []
+    for process, receiver in started:
+        with contextlib.suppress(EOFError):  # it crashed
+            failures += receiver.recv()
+        process.join()
+    if any(process.exitcode for process, _ in started):
+        raise RuntimeError("a process crashed; what it says is above")
+    return failures
 
 
 def spare_retries(executor: Any, logs: Path, tell: Callable[[str], None]) -> None:
