@@ -100,13 +100,12 @@ def test_a_page_without_marks_is_refused_in_one_line():
 
 
 def read_rules():
-    """Rule -> names of its inputs, as ``name=needed("name")``, read off the rule files."""
+    """Rule -> names of its inputs, as ``unpack(needed("name", …))``, read off the rule files."""
     found = {}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for name, body in RULE.findall(path.read_text()):
-            pairs = re.findall(r'(\w+)=needed\("(\w+)"\)', body)
-            assert all(one == other for one, other in pairs), name
-            found[name] = {one for one, _ in pairs}
+            names = "".join(re.findall(r"unpack\(needed\((.*)\)\)", body))
+            found[name] = {*re.findall(r'"(\w+)"', names)}
     return found
 
 

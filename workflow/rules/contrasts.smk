@@ -21,7 +21,7 @@ rule stories:
 rule contrasts:
     """The data set of a study, gathered from generators and files, and checked, in parts."""
     input:
-        stories=needed("stories"),
+        unpack(needed("stories")),
     output:
         entry("contrasts"),
     log:

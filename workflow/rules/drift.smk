@@ -4,10 +4,7 @@
 rule drift:
     """Direction: how the vectors of every checkpoint stand to the locked ones."""
     input:
-        vectors=needed("vectors"),
-        activations=needed("activations"),
-        twin=needed("twin"),
-        lock=needed("lock"),
+        unpack(needed("vectors", "activations", "twin", "lock")),
     output:
         entry("drift"),
     log:
@@ -28,9 +25,7 @@ rule drift:
 rule evocation:
     """Use: what prompts evoke along the locked vectors."""
     input:
-        activations=needed("activations"),
-        lock=needed("lock"),
-        discovery=needed("discovery"),
+        unpack(needed("activations", "lock", "discovery")),
     output:
         entry("evocation"),
     log:
@@ -51,10 +46,7 @@ rule evocation:
 rule coupling:
     """Effect: what the locked vectors do to replies."""
     input:
-        activations=needed("activations"),
-        responses=needed("responses"),
-        lock=needed("lock"),
-        discovery=needed("discovery"),
+        unpack(needed("activations", "responses", "lock", "discovery")),
     output:
         entry("coupling"),
     log:
@@ -75,9 +67,7 @@ rule coupling:
 rule rivals:
     """Directions that know nothing of emotions, beside caution."""
     input:
-        activations=needed("activations"),
-        lock=needed("lock"),
-        discovery=needed("discovery"),
+        unpack(needed("activations", "lock", "discovery")),
     output:
         entry("rivals"),
     log:
@@ -98,8 +88,7 @@ rule rivals:
 rule fragmentation:
     """Sub-directions of each emotion."""
     input:
-        activations=needed("activations"),
-        lock=needed("lock"),
+        unpack(needed("activations", "lock")),
     output:
         entry("fragmentation"),
     log:
@@ -120,8 +109,7 @@ rule fragmentation:
 rule reply_behaviour:
     """What generated replies do, beside the scores of reply classes."""
     input:
-        verdicts=needed("verdicts"),
-        activations=needed("activations"),
+        unpack(needed("verdicts", "activations")),
     output:
         entry("reply_behaviour"),
     log:

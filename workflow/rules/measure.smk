@@ -8,11 +8,7 @@ rule visit:
     gradients (target, layer, hidden); scores under steering; replies. Each is an entry of its own.
     """
     input:
-        contrasts=needed("contrasts"),
-        phrasings=needed("phrasings"),
-        lock=needed("lock"),
-        discovery=needed("discovery"),
-        earlier=needed("earlier"),
+        unpack(needed("contrasts", "phrasings", "lock", "discovery", "earlier")),
     output:
         entry("visit"),
     log:
@@ -34,8 +30,7 @@ rule visit:
 rule judging:
     """What each reply of a visit's checkpoints does, as a judge has it."""
     input:
-        replies=needed("replies"),
-        contrasts=needed("contrasts"),
+        unpack(needed("replies", "contrasts")),
     output:
         entry("judging"),
     log:
@@ -56,8 +51,7 @@ rule judging:
 rule phrasings:
     """Phrasings of reply classes, from replies that the checkpoints wrote."""
     input:
-        verdicts=needed("verdicts"),
-        contrasts=needed("contrasts"),
+        unpack(needed("verdicts", "contrasts")),
     output:
         entry("phrasings"),
     log:

@@ -7,7 +7,7 @@ They are ordinary checkpoint folders, which are then discovered like a user's ow
 rule organism:
     """Train one run of tiny models, from scratch or from another run's last checkpoint."""
     input:
-        start=needed("start"),
+        unpack(needed("start")),
     output:
         entry("organism"),
     log:

@@ -59,11 +59,14 @@ def entry(stage):
     return update(f"results/store/{stage}/{{key}}/{MANIFEST}")
 
 
-def needed(name):
-    """Input function: what an entry is made from under one name; of a measurement, its visit."""
-    return lambda wildcards: list_manifests(
-        plan().list_needed(find_entry(wildcards).inputs.get(name, ()))
-    )
+def needed(*names):
+    """Input function, to unpack: what an entry is made from, by name; of a measurement, its visit."""
+
+    def list_by_name(wildcards):
+        inputs = find_entry(wildcards).inputs
+        return {name: list_manifests(plan().list_needed(inputs.get(name, ()))) for name in names}
+
+    return list_by_name
 
 
 def described(wildcards):
@@ -133,8 +136,10 @@ def published(wildcards):
     return PUBLISHED / ".published" / plan().publication.key
 
 
+gc.disable()  # a plan makes no garbage to speak of, stays to the end, and need not be walked through
 plan()
-gc.freeze()  # the plan stays to the end, so that collecting garbage need not walk through it
+gc.enable()
+gc.freeze()
 forget_incomplete(PUBLISHED)
 
 

@@ -4,7 +4,7 @@
 rule figures:
     """Draw what is missing of the figures, each as PDF, SVG, PNG and CSV."""
     input:
-        tables=needed("tables"),
+        unpack(needed("tables")),
     output:
         entry("figures"),
         report(
@@ -33,9 +33,7 @@ rule figures:
 rule report:
     """The report: one HTML page that needs no network."""
     input:
-        lock=needed("lock"),
-        tables=needed("tables"),
-        figures=needed("figures"),
+        unpack(needed("lock", "tables", "figures")),
     output:
         entry("report"),
     log:
@@ -56,9 +54,7 @@ rule report:
 rule publication:
     """Everything a person reads, under human names."""
     input:
-        report=needed("report"),
-        tables=needed("tables"),
-        figures=needed("figures"),
+        unpack(needed("report", "tables", "figures")),
     output:
         update(f"{PUBLISHED}/.published/{{key}}"),
     log:

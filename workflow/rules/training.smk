@@ -25,8 +25,7 @@ rule training_base:
 rule training:
     """One run of fine-tuning, from the base or from another run's last checkpoint."""
     input:
-        base=needed("base"),
-        start=needed("start"),
+        unpack(needed("base", "start")),
     output:
         entry("training"),
     log:

@@ -4,7 +4,7 @@
 rule fitting:
     """Emotion vectors of a visit's checkpoints at every layer, with their quality."""
     input:
-        activations=needed("activations"),
+        unpack(needed("activations")),
     output:
         entry("fitting"),
     log:
@@ -25,8 +25,7 @@ rule fitting:
 rule lock:
     """The reference's unit vectors at one layer, which later checkpoints are asked about."""
     input:
-        activations=needed("activations"),
-        vectors=needed("vectors"),
+        unpack(needed("activations", "vectors")),
     output:
         entry("lock"),
     log:
@@ -47,8 +46,7 @@ rule lock:
 rule discovery:
     """At the reference: the emotions that harm evokes and that move refusal, and rivals of them."""
     input:
-        activations=needed("activations"),
-        lock=needed("lock"),
+        unpack(needed("activations", "lock")),
     output:
         entry("discovery"),
     log:

@@ -4,9 +4,7 @@
 rule indicators:
     """Indicators, alarms and the audit."""
     input:
-        evocation=needed("evocation"),
-        coupling=needed("coupling"),
-        reply_behaviour=needed("reply_behaviour"),
+        unpack(needed("evocation", "coupling", "reply_behaviour")),
     output:
         entry("indicators"),
     log:
@@ -27,7 +25,7 @@ rule indicators:
 rule evals:
     """Evals that other tools ran, joined to checkpoints and held against the indicators."""
     input:
-        indicators=needed("indicators"),
+        unpack(needed("indicators")),
     output:
         entry("evals"),
     log:
@@ -48,10 +46,7 @@ rule evals:
 rule sensitivity:
     """The conclusions of every variant beside the study's own."""
     input:
-        drift=needed("drift"),
-        evocation=needed("evocation"),
-        coupling=needed("coupling"),
-        indicators=needed("indicators"),
+        unpack(needed("drift", "evocation", "coupling", "indicators")),
     output:
         entry("sensitivity"),
     log:
@@ -72,12 +67,7 @@ rule sensitivity:
 rule signals:
     """What emodrift and its rivals see at every checkpoint of one organism seed."""
     input:
-        activations=needed("activations"),
-        lock=needed("lock"),
-        trained=needed("trained"),
-        evocation=needed("evocation"),
-        coupling=needed("coupling"),
-        indicators=needed("indicators"),
+        unpack(needed("activations", "lock", "trained", "evocation", "coupling", "indicators")),
     output:
         entry("signals"),
     log:
@@ -93,7 +83,7 @@ rule signals:
 rule comparison:
     """Detectors over organism seeds: thresholds from some, figures from others."""
     input:
-        signals=needed("signals"),
+        unpack(needed("signals")),
     output:
         entry("comparison"),
     log:

@@ -30,7 +30,7 @@ from emodrift.plan.entries import JOBS, TOGETHER, Plan
 from emodrift.plan.measurements import CODE, SOURCES
 from emodrift.plan.needs import TRAINING
 from emodrift.store.downloads import format_size
-from emodrift.store.entry import MANIFEST, Entry, entry_exists
+from emodrift.store.entry import MANIFEST, Entry
 from emodrift.store.files import measure_size
 
 MEASURED = (*CODE, *TRAINING)
@@ -190,7 +190,7 @@ def estimate_study(
 
 def list_missing(plan: Plan) -> list[Entry]:
     """Entries that are to be made: not the publication, nor visits that have nothing to do."""
-    missing = [e for e in plan.entries.values() if not entry_exists(plan.store / e.place)]
+    missing = [e for e in plan.entries.values() if not plan.is_made(e)]
     busy = {plan.makers[e.place].place for e in missing if e.place in plan.makers}
     return [e for e in missing if e.stage not in JOBS or e.place in busy]
 
@@ -288,7 +288,7 @@ def _count(plan: Plan, folder: Path) -> Counted:
     ways: dict[str, Callable[[], Work]] = {
         entry.place: partial(ledger.count_training, entry)
         for entry in plan.entries.values()
-        if entry.stage in TRAINING and not entry_exists(plan.store / entry.place)
+        if entry.stage in TRAINING and not plan.is_made(entry)
     }
     loaded: set[str] = set()
     dropped: set[str] = set()
@@ -333,7 +333,7 @@ def _list_measured(plan: Plan) -> Iterator[tuple[Mapping[str, Any], Entry]]:
         for checkpoint in visit.context["checkpoints"]:
             for values in checkpoint["entries"]:
                 entry = plan.entries[f"{values['stage']}/{values['key']}"]
-                if not entry_exists(plan.store / entry.place):
+                if not plan.is_made(entry):
                     yield checkpoint, entry
 
 

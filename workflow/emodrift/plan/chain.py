@@ -85,7 +85,7 @@ def plan_chain(
         locked = read_discovery(plan, one["discovery"], locked, corpus)
 
     activations, each = [], dict[str, dict[int, Entry]]()
-    steered = list_steered(study, plan.checkpoints, reference)
+    steered = set(list_steered(study, plan.checkpoints, reference))
     for number, checkpoint in enumerate(plan.checkpoints):
         reader = Reader(plan, desk, checkpoint, chat)
         texts = reader.read_texts(corpus, (*TEXTS, "prompts"))

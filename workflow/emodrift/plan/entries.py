@@ -122,9 +122,10 @@ class Plan:
 
     def is_made(self, entry: Entry) -> bool:
         """Whether an entry is there. Once it is, it stays."""
-        if entry.place not in self._made and entry_exists(self.store / entry.place):
-            self._made.add(entry.place)
-        return entry.place in self._made
+        place = entry.place
+        if place not in self._made and entry_exists(f"{self.store}/{place}"):
+            self._made.add(place)
+        return place in self._made
 
     def list_needed(self, inputs: Inputs) -> list[Entry]:
         """Entries whose jobs make some inputs, each once.
@@ -150,7 +151,7 @@ class Plan:
         return {
             maker.place
             for place, maker in self.makers.items()
-            if not entry_exists(self.store / place)
+            if not entry_exists(f"{self.store}/{place}")
         }
 
     def drop_unneeded(self) -> None:

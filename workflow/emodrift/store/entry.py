@@ -8,7 +8,9 @@ power leaves anything that looks finished.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -69,7 +71,7 @@ class Entry:
     code: str = ""
     leaves: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def place(self) -> str:
         """Path below the store."""
         return f"{self.stage}/{self.key}"
@@ -95,12 +97,10 @@ Inputs = Entry | tuple["Inputs", ...] | Mapping[str, "Inputs"]
 
 
 def map_inputs(inputs: Any, change: Callable[[Any], Any]) -> Any:
-    """Every leaf of nested sequences and mappings changed; sequences become lists."""
-    if isinstance(inputs, Entry | str):
-        return change(inputs)
-    if isinstance(inputs, tuple | list):
+    """Every leaf of nested tuples, lists and dicts changed; tuples become lists."""
+    if isinstance(inputs, (tuple, list)):
         return [map_inputs(value, change) for value in inputs]
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, dict):
         return {name: map_inputs(value, change) for name, value in inputs.items()}
     return change(inputs)
 
@@ -112,9 +112,9 @@ def list_entries_in(inputs: Inputs) -> list[Entry]:
     return found
 
 
-def entry_exists(path: Path) -> bool:
-    """Whether a finished entry lies at `path`."""
-    return (path / MANIFEST).is_file()
+def entry_exists(path: Path | str) -> bool:
+    """Whether a finished entry lies at `path`. A plan asks for thousands: no path is parsed."""
+    return os.path.isfile(f"{path}/{MANIFEST}")
 
 
 @contextlib.contextmanager
