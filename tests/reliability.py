@@ -155,6 +155,26 @@ FAULTS = {
             "no run deletes what another has finished; the tables are those of a study that is "
             "left alone; nothing is made anew for its time",
             "workflow/test_sharing.py",
+            (
+                "test_a_run_that_was_told_to_end_is_finished_by_two_at_a_time_of_different_code",
+                "test_times_that_are_wrong_make_nothing_anew",
+            ),
+        ),
+        Fault(
+            "a shared file system that shows what another machine has made seconds later",
+            "the run waits; the tables are those of a study that is left alone",
+            "workflow/test_sharing.py",
+            ("test_entries_that_are_seen_late_are_waited_for",),
+        ),
+    ),
+    "Cluster": (
+        Fault(
+            "on SLURM, in one study: a job put back into the queue, one cancelled, one that hangs "
+            "until its time is up, one that outgrows its memory, a node that is drained and then "
+            "goes down, a controller that restarts, and entries that are seen seconds late",
+            "the tables are those of one machine, byte for byte; what failed is tried again, with "
+            "more time and memory",
+            "slurm/test_slurm.py",
         ),
     ),
 }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import stale
 from tests.slurm.node import list_missing, run_node
 
 pytestmark = pytest.mark.skipif(
@@ -47,6 +48,7 @@ def on_cluster(finished, node, tmp_path_factory):
     jobs that were disturbed."""
     project = finished.copy_untouched(tmp_path_factory.mktemp("cluster") / "project")
     project.environment |= node.environment
+    project.environment |= stale.install(project.folder, tmp_path_factory.mktemp("seen"), seconds=2)
     with ThreadPoolExecutor(1) as pool:
         disturbed = pool.submit(disturb, node)
         done = project.run(*PROFILE, *HASTE, *STARVED)

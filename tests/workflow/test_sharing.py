@@ -8,6 +8,7 @@ import numpy as np
 
 from emodrift.store.entry import list_entries
 from emodrift.store.verify import verify_store
+from tests import stale
 from tests.conftest import save_checkpoint
 from tests.workflow.test_kills import check_end, check_kill, kill
 
@@ -71,3 +72,12 @@ def test_times_that_are_wrong_make_nothing_anew(study):
             os.utime(path, (now, now + rng.uniform(-9, 9) * HOUR))
     assert study.list_jobs() == expected
     assert verify_store(study.folder / "results/store") == []
+
+
+def test_entries_that_are_seen_late_are_waited_for(finished, tmp_path):
+    """A network's file system shows what another machine has made seconds later."""
+    project = finished.copy_untouched(tmp_path / "project")
+    project.environment |= stale.install(project.folder, tmp_path / "seen", seconds=2)
+    done = project.run()
+    assert "Waiting at most" in done.stdout + done.stderr
+    check_end(project, finished)
