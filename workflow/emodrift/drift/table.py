@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +31,8 @@ class GrowingTables:
 
     def __init__(self, checkpoints: Sequence[Mapping[str, Any]], out: Path) -> None:
         self._checkpoints, self._out = checkpoints, out
-        self._waiting: dict[str, list[pd.DataFrame]] = {}
+        self._waiting: dict[str, list[tuple[int, pd.DataFrame]]] = {}
+        self._rows: dict[str, int] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def __enter__(self) -> GrowingTables:
@@ -56,16 +58,18 @@ class GrowingTables:
             frame = pd.DataFrame(rows)
             if frame.empty:
                 continue
-            waiting = self._waiting.setdefault(name, [])
-            waiting.append(_label(frame, number, self._checkpoints[number]))
-            if sum(map(len, waiting)) >= ROWS_TOGETHER:
+            self._waiting.setdefault(name, []).append((number, frame))
+            self._rows[name] = self._rows.get(name, 0) + len(frame)
+            if self._rows[name] >= ROWS_TOGETHER:
                 self._flush(name)
 
     def _flush(self, name: str) -> None:
         if not self._waiting[name]:
             return
-        frame = pd.concat(self._waiting[name], ignore_index=True)
-        self._waiting[name] = []
+        numbers, frames = zip(*self._waiting[name], strict=True)
+        self._waiting[name], self._rows[name] = [], 0
+        each = np.repeat(numbers, list(map(len, frames)))
+        frame = _label(pd.concat(frames, ignore_index=True), each, self._checkpoints)
         writer = self._writers.get(name)
         schema = writer.schema if writer else None
         table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
@@ -88,11 +92,16 @@ def write_table(table: pd.DataFrame, out: Path, name: str) -> None:
 
 
 def read_table(entry: Path, name: str) -> pd.DataFrame:
-    """Read a table of an entry."""
-    return pd.read_parquet(entry / f"{name}.parquet")
+    """Read a table of an entry. Most are small: more threads would take longer."""
+    with pq.ParquetFile(entry / f"{name}.parquet") as file:
+        return file.read(use_threads=False).to_pandas(use_threads=False)
 
 
-def _label(frame: pd.DataFrame, number: int, checkpoint: Mapping[str, Any]) -> pd.DataFrame:
-    places = pd.DataFrame({"checkpoint": number, **checkpoint}, index=frame.index)
-    single = dict.fromkeys(frame.columns[frame.dtypes == "float32"], "float64")
-    return places.astype({"tokens": "Int64"}).join(frame.astype(single))
+def _label(
+    rows: pd.DataFrame, numbers: np.ndarray, checkpoints: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Rows with their checkpoints, whose numbers are given row by row, in front."""
+    places = pd.DataFrame(checkpoints).rename_axis("checkpoint").reset_index()
+    places = places.astype({"tokens": "Int64"}).iloc[numbers].reset_index(drop=True)
+    single = dict.fromkeys(rows.columns[rows.dtypes == "float32"], "float64")
+    return places.join(rows.astype(single))
