@@ -403,7 +403,7 @@ def make_audit(tables):
         verdict = f"{meant.replace('_', '-')} failure" if meant else "sound"
         runs.append(
             {"run": run, "role": "healthy" if run in ("healthy", *SOUND) else "observed"}
-            | {"verdict": verdict, "margin": 0.6, "sentence": f"{run}: {verdict} (p .02)."}
+            | {"verdict": verdict, "margin": 0.6, "finding": "By rank p is .02."}
             | {"evidence": ["Caution is evoked by neither."] if meant else []}
             | {"first_alarm": {}, "prompts": prompts if meant else [], "behaviour": []}
             | {"p": 0.1, "attainable": 0.09, "next_steps": ["Read the replies <again>."]}

@@ -95,12 +95,10 @@ def test_a_run_without_verdict_tells_what_its_evals_say():
     assert judged == ["refusal 0.70 to 0.50 (0.40 to 0.60)"]
     scored = Beside(pd.DataFrame(), behaviour, None, 0).list_changes(1)
     assert scored[0] == "refusal (far) 0.60 to 0.20 (0.10 to 0.30)"
-    sentence = write_unjudged("collapse", "no part applies", judged)
-    assert sentence.startswith(
-        "collapse: not judged (no part applies). Its behaviour evals changed"
-    )
-    assert write_unjudged("sft", "it ends at the reference", None).endswith("reference).")
-    assert "did not change" in write_unjudged("sft", "no part applies", [])
+    finding = write_unjudged("no part applies", judged)
+    assert finding.startswith("No part applies. Its behaviour evals changed since the reference: ")
+    assert write_unjudged("it ends at the reference", None) == "It ends at the reference."
+    assert "did not change" in write_unjudged("no part applies", [])
 
 
 def test_a_kind_is_not_told_by_refusals_alone():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.show.style import BUNDLE_COLOURS, COLUMN_INCHES, GREY, RUN_COLOURS, RUN_MARKERS
 
 
@@ -81,7 +82,7 @@ class Scene:
 
     def name(self, name: str) -> str:
         """A run, emotion, bundle or metric in words."""
-        return self.names.get(name, name.replace("_", " "))
+        return self.names.get(name, say(name))
 
     def bundle_of(self, concept: str) -> str | None:
         """Bundle of an emotion, or of itself if it is one."""

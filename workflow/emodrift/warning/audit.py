@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table, write_table
 from emodrift.stage import Stage
 from emodrift.stats.settings import Statistics
@@ -39,7 +40,7 @@ from emodrift.warning.indicators.indicator import read_setting
 from emodrift.warning.measured import read_measured
 from emodrift.warning.signature import JUDGED, choose_readout, measure_signature
 from emodrift.warning.verdicts import NOT_JUDGED, Verdict
-from emodrift.warning.words import NEXT_STEPS, write_sentence, write_unjudged
+from emodrift.warning.words import NEXT_STEPS, write_finding, write_unjudged
 
 STAGE = Stage(
     "indicators",
@@ -228,7 +229,7 @@ class Beside:
         changed = joined[outside]
         order = (changed[value] - changed["before"]).abs().sort_values(ascending=False).index
         return [
-            f"{metric.replace('_', ' ')}{'' if split == 'all' else f' ({split})'} "
+            f"{say(metric)}{'' if split == 'all' else f' ({say(split)})'} "
             f"{row['before']:.2f} to "
             f"{row[value]:.2f} ({row['low']:.2f} to {row['high']:.2f})"
             for (metric, split), row in changed.loc[order].iterrows()
@@ -344,7 +345,7 @@ def describe_run(
         "role": roles[run],
         "verdict": verdict.kind,
         "margin": _round(verdict.margin),
-        "sentence": write_sentence(run, verdict, found, step, since),
+        **_tell(run, verdict.kind, write_finding(verdict, found, step, since)),
         "evidence": verdict.evidence,
         "scores": {kind: _round(score) for kind, score in verdict.scores.items()},
         "first_alarm": {
@@ -390,11 +391,15 @@ def describe_unjudged(
     return (
         {"run": run, "role": role, "verdict": NOT_JUDGED}
         | dict.fromkeys(empty)
-        | {"sentence": write_unjudged(run, reason, changes)}
+        | _tell(run, NOT_JUDGED, write_unjudged(reason, changes))
         | {"evidence": [], "scores": {}, "first_alarm": {}}
         | {"prompts": beside.name_prompts(last), "behaviour": beside.compare_behaviour(last)}
         | {"next_steps": NEXT_STEPS[NOT_JUDGED]}
     )
+
+
+def _tell(run: str, kind: str, finding: str) -> dict[str, str]:
+    return {"finding": finding, "sentence": f"{run}: {kind}. {finding}"}
 
 
 def tabulate_runs(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

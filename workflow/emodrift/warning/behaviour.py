@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.paired import ALL
 from emodrift.warning.measured import Measured
 from emodrift.warning.sound import Curves, match_runs, predict_sound
@@ -35,10 +36,9 @@ class EvalChange(NamedTuple):
 
     def describe(self) -> str:
         """In words."""
-        where = "" if self.split == ALL else f" ({self.split})"
+        where = "" if self.split == ALL else f" ({say(self.split)})"
         known = "sound runs show" if self.sound else "the reference has"
-        metric = self.metric.replace("_", " ")
-        return f"{metric}{where} is {self.value:.2f}, where {known} {self.expected:.2f}"
+        return f"{say(self.metric)}{where} is {self.value:.2f}, where {known} {self.expected:.2f}"
 
 
 def list_probabilities(

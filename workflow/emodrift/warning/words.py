@@ -51,14 +51,12 @@ NEXT_STEPS = {
 }
 
 
-def write_sentence(
-    run: str, verdict: Verdict, found: RunEvidence, step: int | None, onset: int | None
-) -> str:
-    """One sentence: the verdict, since when, and on what evidence.
+def write_finding(verdict: Verdict, found: RunEvidence, step: int | None, onset: int | None) -> str:
+    """What a run's verdict rests on: since when it stands, and on what evidence.
 
     Parameters
     ----------
-    run, verdict, found
+    verdict, found
         The run.
     step, onset
         Of its first alarm, and from which on the kind of failure stands.
@@ -67,34 +65,37 @@ def write_sentence(
         chance = f"betting against the declared tolerances gives p {_tell(found.level[-1])}"
     else:
         chance = (
-            f"one more sound run would deviate as far with probability {_tell(found.level[-1])}; "
-            f"by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f}"
+            f"one more sound run would deviate as far with probability {_tell(found.level[-1])} "
+            f"(by rank p is {found.p:.2f}, and could not be below {found.attainable:.2f})"
         )
-    since = f", first alarm at step {step}" if step is not None else ""
+    told = [] if step is None else [f"first alarm at step {step}"]
     if verdict.kind == EVALS_ALONE:
-        since = f": {'; '.join(verdict.evidence[1 : 1 + CHANGES_TOLD])}"
+        told = list(verdict.evidence[1 : 1 + CHANGES_TOLD])
     if onset not in (None, step):
-        since += f", of this kind from step {onset} on"
-    return f"{run}: {verdict.kind}{since} ({chance})."
+        told.append(f"of this kind from step {onset} on")
+    return _begin("; ".join([*told, chance]))
 
 
-def write_unjudged(run: str, reason: str, changes: Sequence[str] | None) -> str:
-    """That a run has no verdict, why, and what its behaviour evals say.
+def write_unjudged(reason: str, changes: Sequence[str] | None) -> str:
+    """Why a run has no verdict, and what its behaviour evals say.
 
     Parameters
     ----------
-    run, reason
-        The run, and why it is not judged.
+    reason
+        Why it is not judged.
     changes
         Evals that changed since the reference, the largest change first; None of the reference's
         own run.
     """
-    sentence = f"{run}: {NOT_JUDGED} ({reason})."
     if changes is None:
-        return sentence
+        return _begin(reason)
     told = "; ".join(changes[:CHANGES_TOLD])
     evals = f"changed since the reference: {told}" if told else "did not change measurably"
-    return f"{sentence} Its behaviour evals {evals}."
+    return f"{_begin(reason)} Its behaviour evals {evals}."
+
+
+def _begin(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _tell(level: float) -> str:

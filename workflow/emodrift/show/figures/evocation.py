@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
+from emodrift.config.names import say
 from emodrift.show.drawing import Drawing
 from emodrift.show.labels import End, label_ends
 from emodrift.show.panels import draw_band, list_unique, make_grid
@@ -128,7 +129,7 @@ def _name_splits(axes: Axes, timeline: Timeline, auroc: pd.DataFrame, run: str) 
     ends = {}
     for split in list_unique(auroc["split"]):
         last = timeline.trace(auroc[auroc["split"] == split], run).iloc[-1]
-        ends[split.replace("_", " ")] = End(last["place"], last["auroc"], INK)
+        ends[say(split)] = End(last["place"], last["auroc"], INK)
     label_ends(axes, ends, HEIGHT - 0.5)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table
 from emodrift.evals.verdicts import BOTH, NEITHER, summarise_correlations
 from emodrift.show.external import bound_evals, name_evals
@@ -35,7 +36,7 @@ class Disagreement(NamedTuple):
 def read_external(entry: Path, level: float) -> pd.DataFrame:
     """Scores with their intervals and with ``eval``, what each is called."""
     table = read_table(entry, "evals")
-    named = table.assign(eval=name_evals(table, _say))
+    named = table.assign(eval=name_evals(table, say))
     return bound_evals(named.assign(item=named["eval"]), level)
 
 
@@ -68,7 +69,7 @@ def list_eval_tables(entry: Path, level: str) -> list[Table]:
 
 
 def _tabulate_runs(table: pd.DataFrame) -> Table:
-    names = name_evals(table, _say)
+    names = name_evals(table, say)
     rows = [
         (
             row["run"],
@@ -84,7 +85,7 @@ def _tabulate_runs(table: pd.DataFrame) -> Table:
 
 
 def _tabulate_correlations(table: pd.DataFrame, level: str) -> Table:
-    names = name_evals(table, _say)
+    names = name_evals(table, say)
     rows = [
         (
             TITLES[row["indicator"]],
@@ -110,7 +111,3 @@ def _tabulate_correlations(table: pd.DataFrame, level: str) -> Table:
 
 def _step(value: Any) -> str:
     return "–" if pd.isna(value) else str(value)
-
-
-def _say(name: str) -> str:
-    return name.replace("_", " ")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table
 from emodrift.show.report.evals import read_external
 from emodrift.show.scene import Reference
@@ -106,7 +107,7 @@ def _collect(
 ) -> dict[str, list[list[Any]]]:
     items: dict[str, list[list[Any]]] = {}
     for item, rows in table.groupby("item", sort=False):
-        found = items.setdefault(str(item).replace("_", " "), [])
+        found = items.setdefault(say(str(item)), [])
         for number, run in enumerate(runs):
             trace = timeline.trace(rows, run)
             found += [

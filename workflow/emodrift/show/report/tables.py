@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table
 from emodrift.measure.directions import open_lock
 from emodrift.show.wording import interval
@@ -156,7 +157,7 @@ def tabulate_gates(gates: pd.DataFrame) -> pd.DataFrame:
     """What each gate found, the parts that need it, and what to try where it fails."""
     groups = gates.groupby(["gate", "found"], sort=False)
     table = groups.agg(
-        parts=("part", lambda names: ", ".join(map(_say, names))),
+        parts=("part", lambda names: ", ".join(map(say, names))),
         passes=("passes", "first"),
         remedy=("remedy", "first"),
     ).reset_index("found")
@@ -243,14 +244,14 @@ def tabulate_behaviour(table: pd.DataFrame) -> pd.DataFrame:
     """Behaviour metrics on unseen prompts at the last checkpoint of every run."""
     last = _take_last(table)
     wide = last.pivot_table(index="run", columns="metric", values="probability")
-    return _order(wide, table).round(3).rename(columns=_say)
+    return _order(wide, table).round(3).rename(columns=say)
 
 
 def tabulate_sensitivity(sensitivity: Path) -> pd.DataFrame:
     """What every variant leaves as it is, and which verdicts it changes."""
     table = read_table(sensitivity, "sensitivity")
     changed = table[~table["stays"].fillna(True).astype(bool)]
-    names = changed["run"] + ": " + changed["conclusion"].map(_say) + " " + changed["verdict"]
+    names = changed["run"] + ": " + changed["conclusion"].map(say) + " " + changed["verdict"]
     listed = names.groupby(changed["variant"]).agg("; ".join)
     summary = read_table(sensitivity, "variants").set_index("variant")
     return pd.DataFrame(
@@ -333,11 +334,7 @@ def _spread(
     wide = rows.assign(text=[interval(value, low, high, form) for value, low, high in cells])
     wide = wide.pivot(index=index, columns="metric", values="text")
     wide = wide.reindex(list(dict.fromkeys(table[index])))
-    return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=_say)
-
-
-def _say(name: str) -> str:
-    return name.replace("_", " ")
+    return wide[list(dict.fromkeys(rows["metric"]))].rename(columns=say)
 
 
 def _take_last(table: pd.DataFrame) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def _read_run(run: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> Ve
         run["run"],
         TONE_OF.get(run["verdict"], "unsound"),
         run["verdict"],
-        run["sentence"].removeprefix(f"{run['run']}: "),
+        run["finding"],
         strength,
         run["role"] == "healthy",
         alarms,
