@@ -1,6 +1,7 @@
 """Measure how planning and stages grow with the number of checkpoints: docs/scale.md.
 
-``python -m benchmarks.scale`` or `make scale`; ``--most 100`` tries it.
+``python -m benchmarks.scale`` or `make scale`; ``--most 100`` tries it, and ``--planning`` measures
+planning alone, beside stages as they were measured last.
 """
 
 from __future__ import annotations
@@ -31,22 +32,19 @@ def main() -> None:
     sizes = dict.fromkeys(STAGES, planned)
     layers = LAYERS[:2] if options.most <= QUICK else LAYERS
     started = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    found: dict[str, Any] = json.loads(RESULT.read_text()) if options.planning else {}
+    found |= {"started": started, "machine": describe_machine("cpu", 1)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         plans = [measure_planning(folder / f"plan-{n}", n, options.rounds) for n in planned]
-        grown = measure_stages(folder / "stages", sizes)
-        deeper = measure_layers(folder, layers)
-    found: dict[str, Any] = {
-        "started": started,
-        "machine": describe_machine("cpu", 1),
-        "planning": [
+        found["planning"] = [
             {"checkpoints": p.checkpoints, "jobs": p.jobs}
             | {"ours": p.ours._asdict(), "bare": p.bare._asdict()}
             for p in plans
-        ],
-        "stages": [_describe(g) for g in grown],
-        "layers": [_describe(g) for g in deeper],
-    }
+        ]
+        if not options.planning:
+            found["stages"] = [_describe(g) for g in measure_stages(folder / "stages", sizes)]
+            found["layers"] = [_describe(g) for g in measure_layers(folder, layers)]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
     write_page(found)
@@ -59,6 +57,7 @@ def read_options() -> argparse.Namespace:
         "--most", type=int, default=PLANNED[-1], help="largest number of checkpoints"
     )
     parser.add_argument("--rounds", type=int, default=3, help="dry runs of each, in turns")
+    parser.add_argument("--planning", action="store_true", help="measure planning alone")
     return parser.parse_args()
 
 
