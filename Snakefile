@@ -46,3 +46,6 @@ rule all:
     default_target: True
     input:
         published,
+
+
+forget_groups()

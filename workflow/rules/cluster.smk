@@ -26,3 +26,14 @@ def minutes(hours):
 def of_visit(wildcards):
     """Group: a visit, and what is made of its checkpoints alone, are one job."""
     return needs().name_group(find_entry(wildcards))
+
+
+def forget_groups():
+    """Where jobs run here, none share a job, and Snakemake need not look for those that would.
+
+    Of a dry run, that a cluster is meant shows in its number of jobs alone.
+    """
+    meant = workflow.non_local_exec or workflow.resource_settings.nodes is not None
+    if workflow.is_main_process and not meant:
+        for each in workflow.rules:
+            each.group = None
