@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from emodrift.config.names import say
 from emodrift.show.drawing import Drawing
 from emodrift.show.external import bound_evals, name_evals, rank_evals
 from emodrift.show.labels import End, label_ends
@@ -214,7 +215,7 @@ def _describe(table: pd.DataFrame, evals: pd.DataFrame, runs: list[str], scene: 
     sentences.append(
         f"Red diamonds: alarms; ring: the reference. Evals: the {spell(len(prompts))} that moved "
         f"most, on {span(prompts, '.0f')} prompts of the split "
-        f"{evals['split'].iloc[0].replace('_', ' ')} each, {scene.percent} intervals at each run's "
+        f"{say(evals['split'].iloc[0])} each, {scene.percent} intervals at each run's "
         "end."
     )
     if scene.banded(table["run"]):

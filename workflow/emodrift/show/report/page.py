@@ -12,6 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table
 from emodrift.measure.directions import open_bundles, open_lock
 from emodrift.show.figures import CHAPTERS, list_figures
@@ -78,6 +79,7 @@ def write_report(study: Study, entries: Mapping[str, Any], out: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["say"] = say
     page = environment.get_template("report.html.j2").render(
         study=study,
         reference=reference,

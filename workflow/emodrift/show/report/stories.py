@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from emodrift.config.names import say
 from emodrift.drift.table import read_table
 from emodrift.show.report.evals import Quantity, list_quantities
 from emodrift.show.report.tables import Table
@@ -67,8 +68,7 @@ def gather_quantities(entries: Mapping[str, Any], config: Mapping[str, Any]) -> 
         Quantity(f"effect: slope of {refusal} along {caution}, log-odds", _bound(effect, "slope")),
         *(
             Quantity(
-                f"{metric.replace('_', ' ')} ({rows['prompts'].iloc[0]} prompts, "
-                f"{split.replace('_', ' ')})",
+                f"{say(metric)} ({rows['prompts'].iloc[0]} prompts, {say(split)})",
                 rows.rename(columns={"probability": "value"}),
             )
             for metric, rows in unseen.groupby("metric", sort=False)
