@@ -13,7 +13,7 @@ from snakemake.settings.enums import Quietness
 from emodrift.errors import EmodriftError
 from emodrift.store.digest import digest_value
 from emodrift.store.downloads import release_downloads
-from emodrift.store.entry import MANIFEST, entry_exists
+from emodrift.store.entry import MANIFEST
 from emodrift.store.files import check_disk
 from emodrift.store.job import spare_retries
 from emodrift.store.stamps import forget_incomplete

@@ -22,7 +22,7 @@ UNTIL = set()
 
 def plan():
     """The study's plan; made again when what it waited for is there."""
-    if not PLANS or (PLANS[-1].awaited and all(map(is_made, PLANS[-1].awaited))):
+    if not PLANS or (PLANS[-1].awaited and all(map(PLANS[-1].is_made, PLANS[-1].awaited))):
         PLANS.append(or_fail(plan_study, STUDY, RESULTS))
         if workflow.is_main_process:
             forget_unmade(PLANS[-1])
@@ -30,10 +30,6 @@ def plan():
             if need := or_fail(check_free_space, PLANS[-1]):
                 logger.info(need)
     return PLANS[-1]
-
-
-def is_made(entry):
-    return entry_exists(STORE / entry.place)
 
 
 def find_entry(wildcards):

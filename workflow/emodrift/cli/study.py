@@ -59,8 +59,6 @@ def require_made(plan: Plan, entries: Iterable[Entry] = ()) -> Entry:
     EmodriftError
         The study is not finished.
     """
-    from emodrift.store.entry import entry_exists
-
-    if plan.publication is None or not all(entry_exists(plan.store / e.place) for e in entries):
+    if plan.publication is None or not all(map(plan.is_made, entries)):
         raise EmodriftError(NOT_FINISHED.format(plan.study.name))
     return plan.publication

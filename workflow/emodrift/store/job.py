@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,15 @@ def _make_each(
     return failures
 
 
+def _send_failures(
+    sender: Connection,
+    entries: Iterable[Mapping[str, Any]],
+    store: Path,
+    make: Callable[[Job], None],
+) -> None:
+    sender.send(_make_each(entries, store, make))
+
+
 def _make_side_by_side(
     shares: Iterable[Iterable[Mapping[str, Any]]], store: Path, make: Callable[[Job], None]
 ) -> list[EmodriftError]:
@@ -145,11 +155,7 @@ def _make_side_by_side(
     started = []
     for share in shares:
         receiver, sender = context.Pipe(duplex=False)
-
-        def work(share: Any = share, sender: Any = sender) -> None:
-            sender.send(_make_each(share, store, make))
-
-        process = context.Process(target=work)
+        process = context.Process(target=_send_failures, args=(sender, share, store, make))
         process.start()
         sender.close()
         started.append((process, receiver))
